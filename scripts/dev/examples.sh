@@ -1,0 +1,74 @@
+#!/bin/bash
+# examples.sh BUILD EMBEDDED...: runs every scripts/*.lua in the host and every
+# program made from scripts/embed/*.c, and compares what they print with
+# spec/examples/NAME.out (spec/examples/embed_NAME.out). spec/examples/NAME.code
+# holds the exit code where it is not 0. A module (embed/NAME.so) is loaded by
+# scripts/embed/NAME.lua.
+set -u
+
+build=$1
+shift
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# The output is compared byte by byte. A missing .out file is a failure too.
+check() { # name command...
+  local name=$1 status want=0 golden=spec/examples/$1.out
+  shift
+  timeout "${LIMIT:-60}" "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null
+  status=$?
+  [ -f "spec/examples/$name.code" ] && want=$(cat "spec/examples/$name.code")
+  if [ "$status" != "$want" ]; then
+    echo "FAIL  $name (exit code $status, expected $want)"
+    sed 's/^/  /' "$work/$name.err"
+  elif ! diff -u "$golden" "$work/$name.out" >"$work/$name.diff" 2>&1; then
+    echo "FAIL  $name"
+    sed 's/^/  /' "$work/$name.diff" "$work/$name.err"
+  else
+    echo "ok    $name"
+  fi
+}
+
+{
+  for script in scripts/*.lua; do
+    [ -f "$script" ] || continue
+    name=${script##*/}
+    printf '%s\0' "${name%.lua}" "$build/neap" "$script"
+    printf '\0'
+  done
+  for program in "$@"; do
+    name=${program##*/}
+    case $name in
+      *.so)
+        name=${name%.so}
+        printf '%s\0' "embed_$name" env "LUA_CPATH=$build/embed/?.so;;" \
+          "$build/neap" "scripts/embed/$name.lua"
+        ;;
+      *) printf '%s\0' "embed_$name" "$program" ;;
+    esac
+    printf '\0'
+  done
+} >"$work/list"
+
+# Most of them sleep: more at a time than there are processors.
+running=0 command=()
+while IFS= read -r -d '' word; do
+  if [ -n "$word" ]; then
+    command+=("$word")
+    continue
+  fi
+  if [ "$running" -ge 4 ]; then
+    wait -n
+    running=$((running - 1))
+  fi
+  check "${command[@]}" >"$work/${command[0]}.result" &
+  running=$((running + 1))
+  command=()
+done <"$work/list"
+wait
+
+cat "$work"/*.result 2>/dev/null
+passed=$(cat "$work"/*.result 2>/dev/null | grep -c '^ok ')
+failed=$(cat "$work"/*.result 2>/dev/null | grep -c '^FAIL ')
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
