@@ -27,8 +27,8 @@
 #define EXIT_BY_SIGNAL 128 /* what shells add to the number of a signal */
 
 typedef struct options {
-  int script; /* index in argv of the script; argc where there is none */
-  int bad;    /* index in argv of what is not an option, or 0 */
+  int script;       /* index in argv of the script; argc where there is none */
+  int bad;          /* index in argv of what is not an option, or 0 */
   bool no_env;      /* -E */
   bool interactive; /* -i */
   bool version;     /* -v, -i */
@@ -48,7 +48,7 @@ typedef struct host {
   void (*add_history)(const char *line);
 } host;
 
-static int interrupt_signals[] = {SIGINT, SIGTERM};
+static const int interrupt_signals[] = {SIGINT, SIGTERM};
 enum { SIGNALS = 2 };
 
 /* The only variable at file scope: a signal handler is given nothing that could
@@ -57,7 +57,7 @@ static struct {
   neap_runtime *rt;
   pthread_t thread;
   volatile sig_atomic_t number; /* of the last signal that was caught */
-} interrupt;
+} interrupt; /* NOLINT(cppcoreguidelines-avoid-non-const-global-variables) */
 
 /* ---- messages -------------------------------------------------------------- */
 

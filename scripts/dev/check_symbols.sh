@@ -11,7 +11,8 @@ exported() {
 }
 declared() {
   tr '\n' ' ' <src/include/neap.h | grep -oE 'NEAP_API [^;(]*\(' |
-    sed -E 's/.*[ *]([a-z_0-9]+) ?\($/\1/' | LC_ALL=C sort -u
+    sed -E 's/.*[ *]([a-z_0-9]+) ?\($/\1/' |
+    grep -v '^__' | LC_ALL=C sort -u
 }
 for library in libneap.so neap.so; do
   if ! diff -u "$list" <(exported "$build/$library"); then
