@@ -198,7 +198,7 @@ local function check_variables(path, name, code)
         end
       end
     end
-    statement = statement .. " "
+    if depth == 0 then statement = statement .. " " end
     if statement:match "^%s*$" then statement = "" end
   end
 end
