@@ -346,7 +346,7 @@ uninstall: ## removes what install put there
 	  $(DESTDIR)$(LIBDIR)/libneap.a $(DESTDIR)$(LIBDIR)/libneap.so* \
 	  $(DESTDIR)$(LUA_CDIR)/neap.so $(DESTDIR)$(LIBDIR)/pkgconfig/neap.pc
 	for f in $(LUA_SRC:lua/%=%); do rm -f $(DESTDIR)$(LUA_LDIR)/$$f; done
-	@rmdir $(DESTDIR)$(LUA_LDIR)/neap 2>/dev/null || true
+	@find $(DESTDIR)$(LUA_LDIR)/neap -type d -empty -delete 2>/dev/null || true
 	@test -n "$(DESTDIR)" || ldconfig 2>/dev/null || true
 
 # ---- continuous integration ------------------------------------------------
