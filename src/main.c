@@ -70,9 +70,6 @@ static void message(const char *prefix, const char *text) {
 static void on_log(void *ud, const char *text, size_t length) {
   (void)ud;
   fwrite(text, 1, length, stderr);
-  if (length == 0 || text[length - 1] != '\n') {
-    fputc('\n', stderr);
-  }
   fflush(stderr);
 }
 
@@ -570,10 +567,6 @@ static void make_state(host *h) {
   if (h->rt == NULL) {
     luaL_error(L, "%s", uv_strerror(error));
   }
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  lua_pushcfunction(L, luaopen_neap);
-  lua_setfield(L, -2, "neap");
-  lua_pop(L, 1);
   lua_getglobal(L, "os");
   lua_pushlightuserdata(L, h);
   lua_pushcclosure(L, l_exit, 1);
