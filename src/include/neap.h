@@ -20,6 +20,7 @@
 #ifndef NEAP_H
 #define NEAP_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -146,9 +147,12 @@ NEAP_API int neap_dostring(neap_runtime *rt, const char *code,
  * the traceback that belongs to it, and those of the tasks it came through. */
 NEAP_API const char *neap_report(neap_runtime *rt);
 
+/* Tasks remain, and nothing can wake them. */
+#define NEAP_EDEADLK (-EDEADLK)
+
 /* Runs turns until nothing is left that could still happen: no ready task, no
  * deadline, no active handle. Returns 0; UV_EINTR after neap_stop or
- * neap_interrupt; UV_EDEADLK when tasks remain that nothing can wake (each is
+ * neap_interrupt; NEAP_EDEADLK when tasks remain that nothing can wake (each is
  * reported). Not from inside a task or a loop callback (UV_EBUSY). */
 NEAP_API int neap_run(neap_runtime *rt);
 
@@ -244,8 +248,7 @@ struct neap_wait {
   /* private from here on */
   unsigned flags;
   neap_task *task;
-  neap_runtime *rt;
-  void *link[2];
+  void *link[4];
 };
 
 /* Raises a clear error unless the caller may wait here; `name` is the function
@@ -254,8 +257,7 @@ struct neap_wait {
 NEAP_API void neap_check_park(lua_State *L, const char *name);
 
 /* Suspends the calling task until neap_wake: `return neap_park(L, &op->wait);`
- * as the last thing a C function does. `wait` may be woken before it is parked
- * (use neap_arm for that). Waits, raises. */
+ * as the last thing a C function does. Waits, raises. */
 NEAP_API int neap_park(lua_State *L, neap_wait *wait);
 
 /* Ends the wait: its task runs again in the next turn. `status` is 0 or more, or a

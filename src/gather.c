@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gather.c - start all, wait for all.
+ *
+ * One block of watchers, one for each child, lives in a userdata of the caller's
+ * frame. The caller is woken directly by the child that decides: the last one, or
+ * the first that failed. A gather that is over takes its watchers out; errors of
+ * children that come later count as seen, as in asyncio.
+ */
+#include "internal.h"
+
+#include <string.h>
+
+typedef struct gather gather;
+
+typedef struct child {
+  neap__watcher watcher;
+  gather *all;
+  neap__future *future;
+} child;
+
+struct gather {
+  neap_wait *wait; /* NULL once decided */
+  size_t count, pending;
+  neap__future *failed; /* the first that did not return */
+  bool return_exceptions;
+  child children[];
+};
+
+static void decide(gather *g) {
+  neap_wait *wait = g->wait;
+  g->wait = NULL;
+  if (wait != NULL) neap_wake(wait, 0);
+}
+
+static void on_child_done(neap__watcher *watcher, neap__future *future) {
+  gather *g = neap__container_of(watcher, child, watcher)->all;
+  g->pending--;
+  if (future->state != NEAP__RETURNED && !g->return_exceptions &&
+      g->failed == NULL) {
+    g->failed = future;
+    decide(g);
+  } else if (g->pending == 0) {
+    decide(g);
+  }
+}
+
+static neap_aborted gather_abort(neap_wait *wait) {
+  gather *g = neap__link_of(wait)->object;
+  for (size_t i = g->count; i-- > 0;) { /* the last pushed is cancelled first */
+    neap__future *future = g->children[i].future;
+    if (future->state == NEAP__PENDING)
+      neap__cancel_future(future->loop->rt, future);
+  }
+  return NEAP__ABORT_FORWARDED;
+}
+
+/* No child tells us anything any more. */
+static void detach(gather *g) {
+  g->wait = NULL;
+  for (size_t i = 0; i < g->count; i++) {
+    child *c = &g->children[i];
+    if (c->future->state == NEAP__PENDING) {
+      neap__unwatch(c->future, &c->watcher);
+      c->future->quiet = 1;
+    } else {
+      neap__seen(c->future);
+    }
+  }
+}
+
+/* Pushes the one value of the future at `index`: its first result, or its error. */
+static void push_value(lua_State *L, int index) {
+  neap__future *future = lua_touserdata(L, index);
+  if (future->state == NEAP__CANCELLED) {
+    neap__push_cancelled(L, index);
+  } else if (future->state == NEAP__RETURNED && future->nresults == 0) {
+    lua_pushnil(L);
+  } else {
+    lua_getiuservalue(L, index, NEAP__OUTCOME);
+    if (future->state == NEAP__RETURNED && future->nresults > 1) {
+      lua_rawgeti(L, -1, 1);
+      lua_remove(L, -2);
+    }
+  }
+}
+
+/* Frame: 1 the list of futures, 2 whether a list is wanted, 3 the gather. */
+static int results(lua_State *L, gather *g) {
+  int n = (int)g->count;
+  lua_settop(L, 3);
+  if (g->failed != NULL) {
+    for (int i = 0; i < n; i++) {
+      if (g->children[i].future != g->failed) continue;
+      lua_rawgeti(L, 1, i + 1);
+      lua_replace(L, 1);
+      lua_settop(L, 1);
+      return neap__take(L, neap__rt(L), 1);
+    }
+  }
+  if (!lua_toboolean(L, 2)) {
+    luaL_checkstack(L, n + 2, "too many results");
+    for (int i = 1; i <= n; i++) {
+      lua_rawgeti(L, 1, i);
+      push_value(L, lua_gettop(L));
+      lua_remove(L, -2);
+    }
+    return n;
+  }
+  /* The list of futures is ours: it becomes the list of results. */
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, 1, i);
+    push_value(L, 4);
+    lua_rawseti(L, 1, i);
+    lua_settop(L, 3);
+  }
+  lua_pushinteger(L, n);
+  lua_setfield(L, 1, "n");
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int gather_finish(lua_State *L, neap_wait *wait) {
+  gather *g = neap__link_of(wait)->object;
+  neap_runtime *rt = neap__rt(L);
+  detach(g);
+  neap__check_stopped(L, rt);
+  if (wait->status < 0) return neap__raise_cancelled(L, rt);
+  if (wait->flags & NEAP__FORWARDED) {
+    if (g->failed == NULL || g->failed->state == NEAP__CANCELLED)
+      return neap__raise_cancelled(L, rt);
+  }
+  return results(L, g);
+}
+
+/* The list of futures at 1, list wanted at 2: waits for all. */
+static int wait_for_all(lua_State *L, neap_runtime *rt, bool exceptions) {
+  size_t n = (size_t)lua_rawlen(L, 1);
+  gather *g = lua_newuserdatauv(L, sizeof *g + n * sizeof(child), 0);
+  memset(g, 0, sizeof *g);
+  g->count = n;
+  g->return_exceptions = exceptions;
+  for (size_t i = 0; i < n; i++) {
+    child *c = &g->children[i];
+    lua_rawgeti(L, 1, (lua_Integer)i + 1);
+    memset(c, 0, sizeof *c);
+    c->all = g;
+    c->future = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (c->future->state == NEAP__PENDING) {
+      g->pending++;
+    } else if (c->future->state != NEAP__RETURNED && !exceptions &&
+               g->failed == NULL) {
+      g->failed = c->future;
+    }
+  }
+  if (g->pending == 0 || g->failed != NULL) {
+    detach(g);
+    neap__check_again(rt, L, "neap.gather");
+    return results(L, g);
+  }
+  neap_wait *wait =
+      neap__own_wait(rt, gather_abort, gather_finish, "neap.gather");
+  neap__link_of(wait)->object = g;
+  g->wait = wait;
+  for (size_t i = 0; i < n; i++) {
+    child *c = &g->children[i];
+    if (c->future->state != NEAP__PENDING) continue;
+    c->watcher.notify = on_child_done;
+    neap__watch(c->future, &c->watcher);
+  }
+  return neap__park(rt, L, wait);
+}
+
+/* Replaces the awaitable on top by a future that the caller may wait for. */
+static void make_future(lua_State *L, neap_runtime *rt, neap__loop *loop,
+                        int arg) {
+  neap__future *future = neap__ensure_future(L, rt, loop, 0, arg);
+  if (future->loop != loop)
+    luaL_error(L, "cannot gather a %s that belongs to another event loop",
+               future->is_task ? "Task" : "Future");
+  if (rt->current != NULL && future == &rt->current->future)
+    luaL_error(L, "a task cannot gather itself");
+}
+
+/* gather(a, b, ...) -> one value of each, in order.
+ * gather(list, opts) -> a list of them, with n. opts.return_exceptions: errors are
+ * values too. Starts and waits for all; the first error is raised at once, and the
+ * others go on. Waits. */
+static int l_gather(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  int nargs = lua_gettop(L);
+  neap__check_park(rt, L, "neap.gather");
+  neap__loop *loop = neap__the_loop(L, rt);
+  bool listed = nargs > 0 && lua_istable(L, 1) &&
+                luaL_getmetafield(L, 1, "__call") == LUA_TNIL;
+  bool exceptions = false;
+  int n = nargs;
+  if (listed) {
+    n = (int)luaL_len(L, 1);
+    if (!lua_isnoneornil(L, 2)) {
+      luaL_checktype(L, 2, LUA_TTABLE);
+      lua_getfield(L, 2, "return_exceptions");
+      exceptions = lua_toboolean(L, -1);
+    }
+    lua_settop(L, 1);
+  } else {
+    lua_settop(L, nargs);
+  }
+  /* No child starts when one of them is no awaitable. */
+  for (int i = 1; i <= n; i++) {
+    if (listed) {
+      lua_geti(L, 1, i);
+      neap__check_awaitable(L, rt, -1, 1);
+      lua_pop(L, 1);
+    } else {
+      neap__check_awaitable(L, rt, i, i);
+    }
+  }
+  lua_createtable(L, n, 1);
+  int list = lua_gettop(L);
+  for (int i = 1; i <= n; i++) {
+    if (listed) {
+      lua_geti(L, 1, i);
+    } else {
+      lua_pushvalue(L, i);
+    }
+    make_future(L, rt, loop, listed ? 1 : i);
+    lua_rawseti(L, list, i);
+  }
+  lua_replace(L, 1);
+  lua_settop(L, 1);
+  lua_pushboolean(L, listed);
+  return wait_for_all(L, rt, exceptions);
+}
+
+void neap__gather_open(lua_State *L, neap_runtime *rt) {
+  static const luaL_Reg functions[] = {{"gather", l_gather}, {NULL, NULL}};
+  neap__set_funcs(L, rt, functions);
+}

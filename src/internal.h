@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * internal.h - the structs of the core and the prototypes that its files share,
+ * grouped by file from the bottom layer up. No file calls one of a layer above.
+ *
+ * Invariants:
+ *   - A task is new, ready, running, parked on exactly one wait, or done. The
+ *     runtime anchors it until it is done: `threads[slot]` holds the coroutine,
+ *     whose first frame holds the Task object.
+ *   - Completing a future, waking a task and running a turn allocate nothing, so
+ *     they cannot fail.
+ *   - `rt->current` is the running task, the root, or NULL in a loop callback.
+ */
+#ifndef NEAP_INTERNAL_H
+#define NEAP_INTERNAL_H
+
+#include "neap.h"
+
+#include <lauxlib.h>
+
+#include <stdatomic.h>
+
+#include "compat.h"
+
+#define neap__container_of(ptr, type, member) \
+  ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+
+#if defined(__GNUC__)
+#define NEAP__LIKELY(x) __builtin_expect(!!(x), 1)
+#define NEAP__UNLIKELY(x) __builtin_expect(!!(x), 0)
+#else
+#define NEAP__LIKELY(x) (x)
+#define NEAP__UNLIKELY(x) (x)
+#endif
+
+typedef struct neap__loop neap__loop;
+typedef struct neap__future neap__future;
+typedef struct neap__watcher neap__watcher;
+typedef struct neap__timer neap__timer;
+typedef struct neap__handle neap__handle;
+typedef struct neap__lost neap__lost;
+typedef struct neap__site neap__site;
+
+/* ---- structs ------------------------------------------------------------- */
+
+/* What stands in a loop's ready list: a task or a loop callback. */
+typedef struct neap__item {
+  struct neap__item *next;
+  unsigned char is_handle;
+  unsigned char queued;
+} neap__item;
+
+/* Somebody to tell when a future is done. `notify` runs no Lua. */
+struct neap__watcher {
+  neap__watcher *next, *prev; /* ring; NULL when not watching */
+  void (*notify)(neap__watcher *watcher, neap__future *future);
+};
+
+/* A deadline. Its place in the heap is kept here, so that it can be taken out. */
+struct neap__timer {
+  void (*fire)(neap__timer *timer);
+  uint32_t index; /* 1 and up in the heap; 0 when not armed */
+};
+
+/* How a wait uses its private words: for one of these three, and `object`, the
+ * future or primitive that is waited for, or NULL. */
+typedef struct neap__link {
+  union {
+    neap__watcher watcher;
+    neap__timer timer;
+    struct {
+      neap_wait *next, *prev;
+    } queue;
+  };
+  void *object;
+} __attribute__((may_alias)) neap__link;
+_Static_assert(sizeof(neap__link) <= sizeof(((neap_wait *)0)->link),
+               "neap_wait.link is too small");
+
+/* Bits of neap_wait.flags. */
+enum {
+  NEAP__WOKEN = 1,    /* has its status; the task is in the ready list */
+  NEAP__ABORTING = 2, /* abort said that the wake is still to come */
+  NEAP__INTERNAL = 4, /* only tasks and deadlines can wake it, no handle */
+  NEAP__SHARED = 8,   /* armed for another thread */
+  NEAP__ORPHAN = 16,  /* its task is gone; the wake must only release */
+  NEAP__EXEMPT = 32,  /* a swallowed cancellation is not raised again here */
+  NEAP__QUEUED = 64,  /* linked in a wait queue */
+  NEAP__FORWARDED = 128, /* the cancellation went on to what it waits for */
+};
+
+/* A further answer of our own aborts: the cancellation went on to a future,
+ * whose end will wake the task, with whatever it ended. */
+#define NEAP__ABORT_FORWARDED ((neap_aborted)2)
+
+enum neap__state {
+  NEAP__PENDING,
+  NEAP__RETURNED,
+  NEAP__RAISED,
+  NEAP__CANCELLED,
+};
+
+/* The part that Future and Task share. User value 1 is the outcome: one result,
+ * a table of several (with n), or the error. User value 2 is a table of what few
+ * need: name, traceback, or nil. */
+struct neap__future {
+  unsigned char is_task;
+  unsigned char state;
+  unsigned char quiet; /* an error of it counts as seen */
+  int nresults;
+  union {
+    neap__watcher *first; /* pending: ring of watchers, in order of arrival */
+    neap__lost *lost; /* done: tells when an error is never looked at, or NULL */
+  };
+  neap__loop *loop;
+};
+#define NEAP__OUTCOME 1
+#define NEAP__EXTRA 2
+
+struct neap_task {
+  neap__future future;
+  neap__item item;
+  lua_State *co; /* NULL for the root and for finished tasks */
+  struct CallInfo *body; /* frame that holds the Task object, once started */
+  neap_wait *wait;       /* parked on, or NULL */
+  neap_wait own;         /* for waits that need no memory of their own */
+  const neap__site *site; /* where it was created */
+  neap_task *cancel_next; /* while neap__cancel works off its list */
+  uint64_t id;
+  uint32_t slot;
+  uint32_t raises; /* how often a cancellation was raised in it */
+  int cancelling;
+  unsigned char started;
+  unsigned char must_cancel; /* raise at the next resume */
+  unsigned char swallowed;   /* raise again at the next wait */
+  unsigned char seen;        /* Lua code may hold the coroutine */
+};
+
+/* An error that nobody has looked at yet. A userdata with __gc, whose user value is
+ * the future: collected with it, it reports. */
+struct neap__lost {
+  neap__lost *next, *prev; /* ring of the runtime */
+  neap__future *future;    /* NULL once somebody looked */
+};
+
+/* A loop callback: what call_soon and its kin return. User value 1 is the function,
+ * the arguments follow. */
+struct neap__handle {
+  neap__item item;
+  neap__timer timer;
+  neap__watcher watcher; /* of a done-callback */
+  neap__loop *loop;
+  neap_runtime *rt;
+  const neap__site *site;
+  double when;
+  uint32_t slot;
+  int nargs; /* NEAP__STOPS: no function, it stops the loop */
+  unsigned char cancelled;
+};
+#define NEAP__STOPS (-1)
+
+/* A place in a program: where a task was created. Interned, never freed. */
+struct neap__site {
+  struct neap__site *next;
+  int line;
+  char source[LUA_IDSIZE];
+};
+
+typedef struct neap__entry {
+  int64_t when; /* ns */
+  uint64_t seq;
+  neap__timer *timer;
+} neap__entry;
+
+struct neap__loop {
+  neap_runtime *rt;
+  neap__loop *next; /* all loops of the runtime */
+  uv_loop_t *uv;
+  uv_loop_t own;
+  uv_timer_t timer;     /* the one libuv timer for all deadlines */
+  uv_async_t async;     /* wakes from other threads, interrupts */
+  uv_prepare_t prepare; /* these three only on a lent loop, for an embedder */
+  uv_check_t check;     /* who calls uv_run himself */
+  uv_idle_t idle;
+  int open_handles;
+  neap__item *head, *tail; /* ready list */
+  size_t nready;
+  neap__entry *heap; /* 4-ary, [0] is the soonest */
+  uint32_t heap_len, heap_cap;
+  uint64_t heap_seq;
+  int64_t last_poll;
+  size_t nexternal; /* parked waits that a handle or thread ends */
+  size_t nshared;   /* waits armed for other threads */
+  size_t ntasks;    /* not done */
+  uv_mutex_t mutex; /* guards `shared` */
+  neap_wait *shared;
+  bool lent, closed, running, stopping, debug, in_turn;
+  double slow; /* loop.slow_callback_duration */
+};
+
+/* One coroutine inside which another runs, entered through our coroutine.resume. */
+typedef struct neap__link_co {
+  struct neap__link_co *prev;
+  lua_State *co;
+  lua_State *from;
+  const char *by; /* what closes `co`, or NULL */
+  bool blocked;   /* somewhere below, Lua cannot yield */
+} neap__link_co;
+
+typedef struct neap__free_co {
+  lua_State *co;
+  uint32_t slot;
+} neap__free_co;
+
+enum neap__kind {
+  NEAP__K_TASK,
+  NEAP__K_FUTURE,
+  NEAP__K_HANDLE,
+  NEAP__K_LOOP,
+  NEAP__K_LOST,
+  NEAP__K_LOCK,
+  NEAP__K_EVENT,
+  NEAP__K_CONDITION,
+  NEAP__K_SEMAPHORE,
+  NEAP__K_GATHER,
+  NEAP__KINDS
+};
+
+struct neap_runtime {
+  lua_State *L; /* the main thread */
+  neap_task *current;
+  neap_task root;
+  neap__loop *loop;    /* the current one; NULL until it is needed */
+  neap__loop *running; /* the one whose turns run, or NULL */
+  neap__loop *loops;
+  neap__link_co *chain;
+  const void *mt[NEAP__KINDS]; /* identity of the metatables */
+  /* anchors */
+  neap_task **slots; /* slot -> task; NULL for what is no task */
+  uint32_t nslots, slot_cap;
+  uint32_t *free_slots;
+  uint32_t nfree_slots;
+  neap__free_co *pool; /* coroutines to be used again */
+  uint32_t npool, pool_cap;
+  neap__lost lost; /* head of the ring */
+  neap__site **sites;
+  uint32_t nsites;
+  uint64_t last_id;
+  neap_task *cancel_list; /* what neap__cancel has still to do */
+  /* interrupts */
+  _Atomic(uv_async_t *) async; /* wakes the loop that runs, or the current one */
+  uv_mutex_t mutex;            /* guards the life of what `async` points to */
+  atomic_int interrupt; /* 0, or the signal */
+  atomic_bool stop;
+  lua_State *volatile busy; /* where Lua code runs now, for a debug hook */
+  /* memory */
+  lua_Alloc alloc;
+  void *alloc_ud;
+  lua_Alloc base_alloc; /* what `alloc` asks when there is a limit */
+  void *base_ud;
+  size_t used, limit;
+  bool warn, warn_goes_on;
+  /* hooks */
+  neap_log log;
+  neap_unhandled unhandled;
+  void *ud;
+  double grace;
+  uv_loop_t *lent_uv;
+  bool lent_L, had_unhandled, shut, closing, gc_stress;
+  bool exiting;  /* neap_exit was called */
+  bool deadlock; /* why the root's wait ends */
+};
+
+/* ---- error.c: error objects and classes ---------------------------------- */
+
+enum neap__class {
+  NEAP__ERROR,
+  NEAP__CANCELLEDERROR,
+  NEAP__TIMEOUTERROR,
+  NEAP__INVALIDSTATEERROR,
+  NEAP__QUEUEEMPTY,
+  NEAP__QUEUEFULL,
+  NEAP__QUEUESHUTDOWN,
+  NEAP__BROKENBARRIERERROR,
+  NEAP__INCOMPLETEREADERROR,
+  NEAP__LIMITOVERRUNERROR,
+  NEAP__OSERROR,
+  NEAP__DEADLOCKERROR,
+  NEAP__KEYBOARDINTERRUPT,
+  NEAP__EXCEPTIONGROUP,
+  NEAP__SYSTEMEXIT, /* internal: what os.exit and SIGTERM raise */
+  NEAP__CLASSES
+};
+
+/* Makes the classes; fills the module table at the top. [-0, +0, m] */
+void neap__error_open(lua_State *L, neap_runtime *rt);
+/* Pushes a new error object, its message the value on top (nil: none). [-1, +1, m] */
+void neap__error_new(lua_State *L, enum neap__class class);
+/* Raises one with a formatted message. */
+int neap__raise(lua_State *L, enum neap__class class, const char *format, ...);
+/* Whether the value is an instance of the class or of a subclass. Never raises. */
+bool neap__error_is(lua_State *L, int index, enum neap__class class);
+/* Whether the value is an error object of any class. */
+bool neap__error_test(lua_State *L, int index);
+
+/* ---- traceback.c: where things are, and the texts of reports -------------- */
+
+/* The place of the Lua function at `level` or the next one above that has a line. */
+const neap__site *neap__site_at(lua_State *L, neap_runtime *rt, int level);
+void neap__sites_free(neap_runtime *rt);
+/* Message handler for tasks and the root: keeps the traceback of this error. */
+int neap__on_error(lua_State *L);
+/* Pushes and forgets the traceback that neap__on_error kept for the error on top, or
+ * nil. [-0, +1, m] */
+void neap__take_traceback(lua_State *L, neap_runtime *rt);
+/* Says that the error on top of L was raised inside something that ended, whose
+ * traceback is the string below it, which it removes. [-1, +0, m] */
+void neap__note_inner(lua_State *L, neap_runtime *rt);
+/* Pushes the frames of `co`, which ended with an error: for note_inner. [-0, +1, m] */
+void neap__push_dead_stack(lua_State *L, lua_State *co);
+/* Pushes where a pending task is. [-0, +1, m] */
+void neap__push_stack(lua_State *L, neap_task *task);
+/* Forgets it: the error was caught. */
+void neap__forget_inner(lua_State *L, neap_runtime *rt);
+/* Pushes a value as one line of text, calling its __tostring. Does not raise but for
+ * memory. [-0, +1, m] */
+void neap__push_text(lua_State *L, int index);
+/* Pushes the name of the C function, at `level` or further out, that no yield can
+ * pass. [-0, +1, m] */
+void neap__push_culprit(lua_State *L, int level);
+
+/* ---- clock.c: time, and the heap of deadlines ----------------------------- */
+
+int64_t neap__now(void);
+/* ns from seconds, saturating. */
+int64_t neap__to_ns(double seconds);
+/* Makes room, so that the next arming cannot fail; raises for memory. */
+void neap__timer_reserve(lua_State *L, neap__loop *loop);
+void neap__timer_arm(neap__loop *loop, neap__timer *timer, int64_t when);
+void neap__timer_disarm(neap__loop *loop, neap__timer *timer);
+/* Fires what is due; returns the ns until the next deadline, or -1. */
+int64_t neap__timer_run(neap__loop *loop);
+
+/* ---- sched.c: ready list, one turn ---------------------------------------- */
+
+void neap__ready(neap__loop *loop, neap__item *item);
+/* Runs what is ready and nothing else, for a loop that others drive. */
+void neap__turn_ready(neap__loop *loop, lua_State *L);
+/* Runs what was ready, then polls, waiting at most `wait` ns (-1: no limit). */
+void neap__turn(neap__loop *loop, lua_State *L, int64_t wait);
+/* Whether something can still happen without outside help. */
+bool neap__alive(const neap__loop *loop);
+/* ns that a poll may wait now. */
+int64_t neap__patience(neap__loop *loop);
+
+/* ---- wait.c: park, wake, cancel ------------------------------------------- */
+
+/* neap_park for those who know the runtime. */
+int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait);
+/* Prepares the running task's own wait. */
+neap_wait *neap__own_wait(neap_runtime *rt, neap_abort abort,
+                          neap_finish finish, const char *name);
+/* Raises unless the caller may wait; raises a swallowed cancellation again. */
+void neap__check_park_slow(neap_runtime *rt, lua_State *L, const char *name,
+                           bool waits);
+/* Raises the task's own cancellation. */
+int neap__raise_cancelled(lua_State *L, neap_runtime *rt);
+/* Cancels a task and, without recursion, what it awaits. The message is at
+ * `message` of L; 0 (and then L may be NULL): none. False when it was done.
+ * [-0, +0, -] */
+bool neap__cancel(neap_task *task, lua_State *L, int message);
+/* For aborts: the child is to be cancelled as well, before those pushed earlier. */
+void neap__cancel_push(neap_runtime *rt, neap_task *task);
+/* Raises the interrupt that is pending. [-0, +0, v] */
+void neap__check_interrupt(lua_State *L, neap_runtime *rt);
+/* In the root: raises what ended its wait early (an interrupt, a deadlock, stop()),
+ * if something did. For a finish that would not raise the cancellation. */
+void neap__check_stopped(lua_State *L, neap_runtime *rt);
+/* A CancelledError is about to be raised in the task. */
+void neap__note_raised(neap_task *task);
+/* What other threads woke. */
+void neap__take_shared(neap__loop *loop);
+void neap__cancel_flush(neap_runtime *rt);
+/* The task's coroutine is closed by force: lets go of its wait. */
+void neap__orphan(neap_task *task);
+
+/* ---- waitq.c: FIFO of waits ------------------------------------------------ */
+
+typedef struct neap__waitq {
+  neap_wait *head, *tail;
+} neap__waitq;
+
+void neap__waitq_push(neap__waitq *queue, neap_wait *wait);
+void neap__waitq_remove(neap__waitq *queue, neap_wait *wait);
+/* Takes out and wakes the first; NULL when the queue is empty. */
+neap_wait *neap__waitq_wake(neap__waitq *queue, int status);
+
+/* ---- coro.c: coroutine.*, pcall, xpcall, require --------------------------- */
+
+void neap__coro_open(lua_State *L, neap_runtime *rt);
+/* Whether a C function is one that lets a yield pass. */
+bool neap__lets_pass(lua_CFunction f);
+/* The coroutine that runs inside `co`, whose innermost frame is one of our resume or
+ * wrap; NULL if there is none. [-0, +0, -] */
+lua_State *neap__inner_coroutine(lua_State *co);
+
+/* ---- future.c, task.c ------------------------------------------------------- */
+
+extern const luaL_Reg neap__future_methods[]; /* Task has them too */
+void neap__future_open(lua_State *L, neap_runtime *rt);
+/* Pushes a new Future. [-0, +1, m] */
+neap__future *neap__future_new(lua_State *L, neap_runtime *rt,
+                               neap__loop *loop);
+void neap__watch(neap__future *future, neap__watcher *watcher);
+void neap__unwatch(neap__future *future, neap__watcher *watcher);
+/* Schedules the handle when the future is done, now if it is. */
+void neap__watch_callback(neap__future *future, neap__handle *handle);
+/* Ends a future; the outcome is in its user value already. Tells the watchers. */
+void neap__complete(neap__future *future, enum neap__state state);
+/* Marks the error of the future on top of the stack as not looked at. [-0, +0, m] */
+void neap__track_lost(lua_State *L, neap_runtime *rt, neap__future *future);
+/* Somebody looked at it. */
+void neap__seen(neap__future *future);
+/* Pushes the CancelledError of the cancelled future at `index`. [-0, +1, m] */
+void neap__push_cancelled(lua_State *L, int index);
+/* Pushes the results of the done future at `index`, or raises its error. */
+int neap__take(lua_State *L, neap_runtime *rt, int index);
+/* For aborts: passes a cancellation on to a future or task. */
+void neap__cancel_future(neap_runtime *rt, neap__future *future);
+/* The Future or Task at `index`, or NULL. */
+neap__future *neap__test_future(lua_State *L, neap_runtime *rt, int index);
+neap__future *neap__check_future(lua_State *L, neap_runtime *rt, int index);
+/* Waits for the pending future at index 1; for the end of a C function. */
+int neap__await(lua_State *L, neap_runtime *rt, neap__future *future);
+void neap__report_lost(lua_State *L, neap_runtime *rt, neap__loop *loop);
+
+void neap__task_open(lua_State *L, neap_runtime *rt);
+/* Makes a task of the function or unstarted coroutine below `nargs` arguments, and
+ * pushes it in their place. [-(nargs + 1), +1, m] */
+neap_task *neap__spawn(lua_State *L, neap_runtime *rt, neap__loop *loop,
+                       int nargs, int level);
+/* Raises an argument error for `arg` when the value at `index` is no awaitable. */
+void neap__check_awaitable(lua_State *L, neap_runtime *rt, int index, int arg);
+/* Replaces the awaitable below `nargs` arguments by a Task or Future. Raises an
+ * argument error for `arg` when it is none. [-(nargs + 1), +1, m] */
+neap__future *neap__ensure_future(lua_State *L, neap_runtime *rt,
+                                  neap__loop *loop, int nargs, int arg);
+/* After a resume that did not park the task: it has ended, or must. */
+void neap__step_end(neap_task *task, lua_State *from, int status);
+void neap__push_task(lua_State *L, neap_task *task);
+/* Closes the coroutine of a task that would not end. */
+void neap__task_destroy(neap_task *task, lua_State *L);
+/* Pushes the task's name, "Task-1" or as given. [-0, +1, m] */
+void neap__push_name(lua_State *L, neap_task *task);
+/* Pushes user value EXTRA of the future at `index`, made when missing. [-0, +1, m] */
+void neap__push_extra(lua_State *L, int index);
+uint32_t neap__anchor(lua_State *L, neap_runtime *rt); /* [-1, +0, m] */
+void neap__unanchor(lua_State *L, neap_runtime *rt, uint32_t slot);
+/* Whether `co` is the coroutine of a task that has not started. */
+bool neap__is_body(lua_State *co);
+/* Pushes the list of the loop's pending tasks, oldest first. [-0, +1, m] */
+void neap__push_tasks(lua_State *L, neap__loop *loop);
+
+/* ---- handle.c, loop.c ------------------------------------------------------- */
+
+void neap__handle_open(lua_State *L, neap_runtime *rt);
+/* Makes a Handle of the function below `nargs` arguments. [-(nargs + 1), +1, m] */
+neap__handle *neap__handle_new(lua_State *L, neap_runtime *rt, neap__loop *loop,
+                               int nargs);
+void neap__handle_run(neap__handle *handle, lua_State *L);
+
+void neap__loop_open(lua_State *L, neap_runtime *rt);
+/* The running loop, or else the current one, made on first use. */
+neap__loop *neap__the_loop(lua_State *L, neap_runtime *rt);
+/* Pushes the Loop object. [-0, +1, m] */
+void neap__push_loop(lua_State *L, neap__loop *loop);
+/* Makes a loop; `lent` may be NULL. 0 or a UV_E* code. */
+int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out);
+/* Runs turns until `until` (may be NULL) is done, stop() or an interrupt. Returns 0,
+ * UV_EINTR, or NEAP_EDEADLK when nothing can happen any more. Raises nothing. */
+int neap__loop_drive(neap__loop *loop, lua_State *L, const neap__future *until);
+/* Cancels the tasks and runs turns until they have ended or the grace is over. */
+void neap__loop_finish(neap__loop *loop, lua_State *L);
+/* Closes what is left, reports it, and the loop. The number of tasks that were
+ * closed by force. [-0, +0, m] */
+int neap__loop_close(neap__loop *loop, lua_State *L);
+void neap__loops_free(neap_runtime *rt);
+/* On a lent loop that others run: keeps it going exactly while we have work. */
+void neap__loop_rearm(neap__loop *loop);
+void neap__set_running(neap_runtime *rt, neap__loop *loop);
+void neap__forget_async(neap_runtime *rt, const uv_async_t *async);
+
+/* ---- report.c: exception handlers, what the developer gets to read ------------ */
+
+/* Calls the loop's exception handler with the context table on top. [-1, +0, m] */
+void neap__call_handler(lua_State *L, neap__loop *loop);
+/* The same for an error: its value below the top, traceback or nil on top, and the
+ * object at `object` under `key`. [-2, +0, m] */
+void neap__report(lua_State *L, neap__loop *loop, const char *message,
+                  const char *key, int object);
+/* The default handler's text and consequences. Context on top. [-1, +0, m] */
+void neap__default_handler(lua_State *L, neap__loop *loop);
+/* Pushes the DeadlockError that lists the loop's tasks. [-0, +1, m] */
+void neap__push_deadlock(lua_State *L, neap__loop *loop);
+
+/* ---- runtime.c -------------------------------------------------------------- */
+
+void *neap__alloc(neap_runtime *rt, void *ptr, size_t osize, size_t nsize);
+/* Pushes the loop's report to the hooks. */
+void neap__unhandled(neap_runtime *rt, const char *message, const char *report);
+/* A value of the registry that belongs to this runtime: keys are our addresses. */
+enum neap__reg {
+  NEAP__R_THREADS, /* slot -> coroutine or other anchored value */
+  NEAP__R_TRACE,   /* {error, traceback} of the latest error */
+  NEAP__R_INNER,   /* {error, traceback} of an error that came out of something */
+  NEAP__R_CLASSES, /* class number -> class */
+  NEAP__R_LOOPS,   /* loop pointer -> Loop object */
+  NEAP__R_LOST,    /* future pointer -> future whose error nobody saw; weak */
+  NEAP__R_GUARD,   /* ends the runtime when a lent state closes */
+  NEAP__R_MODULE,  /* the module table */
+  NEAP__R_REPORT,  /* the string that neap_report gave last */
+  NEAP__R_ROOT,    /* what a task has as its extra, for the root */
+  NEAP__REGS
+};
+void neap__reg_get(lua_State *L, enum neap__reg which); /* [-0, +1, -] */
+void neap__reg_set(lua_State *L, enum neap__reg which); /* [-1, +0, m] */
+/* The current loop, made if needed; NULL when it cannot be. Raises nothing. */
+neap__loop *neap__current_loop(neap_runtime *rt);
+void neap__embed_install(lua_State *L);
+
+/* ---- modules ----------------------------------------------------------------- */
+
+void neap__timer_open(lua_State *L, neap_runtime *rt);
+void neap__gather_open(lua_State *L, neap_runtime *rt);
+void neap__lock_open(lua_State *L, neap_runtime *rt);
+void neap__event_open(lua_State *L, neap_runtime *rt);
+void neap__condition_open(lua_State *L, neap_runtime *rt);
+void neap__semaphore_open(lua_State *L, neap_runtime *rt);
+
+/* ---- small helpers ------------------------------------------------------------ */
+
+/* The runtime of the running C function: its first upvalue. */
+static inline neap_runtime *neap__rt(lua_State *L) {
+  return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/* Pushes what our C functions have as their first upvalue. [-0, +1, -] */
+void neap__push_self(lua_State *L, neap_runtime *rt);
+/* Functions with the runtime as upvalue into the table on top. [-0, +0, m] */
+void neap__set_funcs(lua_State *L, neap_runtime *rt, const luaL_Reg *funcs);
+/* Pushes a new metatable of a kind of objects, with __name, __index and methods;
+ * it is kept in the registry. [-0, +1, m] */
+void neap__new_class(lua_State *L, neap_runtime *rt, enum neap__kind kind,
+                     const char *name, const luaL_Reg *methods);
+/* Pushes the metatable. [-0, +1, -] */
+void neap__push_class(lua_State *L, neap_runtime *rt, enum neap__kind kind);
+void *neap__check(lua_State *L, neap_runtime *rt, int index,
+                  enum neap__kind kind, const char *name);
+
+/* The object at `index` when it is of this kind, or NULL. [-0, +0, -] */
+static inline neap__link *neap__link_of(neap_wait *wait) {
+  return (neap__link *)(void *)wait->link;
+}
+
+static inline void *neap__test(lua_State *L, const neap_runtime *rt, int index,
+                               enum neap__kind kind) {
+  void *p = lua_touserdata(L, index);
+  if (p == NULL || !lua_getmetatable(L, index)) return NULL;
+  const void *mt = lua_topointer(L, -1);
+  lua_pop(L, 1);
+  return mt == rt->mt[kind] ? p : NULL;
+}
+
+/* May the caller wait? Raises if not. For calls that wait for certain. */
+static inline void neap__check_park(neap_runtime *rt, lua_State *L,
+                                    const char *name) {
+  neap_task *task = rt->current;
+  if (NEAP__LIKELY(task != NULL && L == task->co && !task->swallowed &&
+                   lua_isyieldable(L)))
+    return;
+  neap__check_park_slow(rt, L, name, true);
+}
+
+/* For calls that may find nothing to wait for: a swallowed cancellation is raised. */
+static inline void neap__check_again(neap_runtime *rt, lua_State *L,
+                                     const char *name) {
+  neap_task *task = rt->current;
+  if (NEAP__UNLIKELY(task != NULL && task->swallowed))
+    neap__check_park_slow(rt, L, name, false);
+}
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * report.c - what nobody handled: exception handlers, their default, deadlocks.
+ *
+ * A context is a table as in asyncio: message, exception, traceback, and the task,
+ * future or handle concerned. A handler of the user's that returns has dealt with
+ * it; what the default handler gets counts as an unhandled error.
+ */
+#include "internal.h"
+
+/* Pushes the report of the context at `index`. [-0, +1, m] */
+static void push_report(lua_State *L, int index) {
+  static const char *const objects[] = {"task", "future", "handle"};
+  luaL_checkstack(L, 24, NULL);
+  int base = lua_gettop(L);
+  if (lua_getfield(L, index, "message") == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_pushliteral(L, "Unhandled exception in event loop");
+  } else {
+    neap__push_text(L, -1);
+    lua_remove(L, -2);
+  }
+  for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
+    if (lua_getfield(L, index, objects[i]) == LUA_TNIL) {
+      lua_pop(L, 1);
+      continue;
+    }
+    neap__push_text(L, -1);
+    lua_pushfstring(L, "\n%s: %s", objects[i], lua_tostring(L, -1));
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+  }
+  if (lua_getfield(L, index, "exception") == LUA_TNIL) {
+    lua_pop(L, 1);
+  } else {
+    neap__push_text(L, -1);
+    lua_pushfstring(L, "\n%s", lua_tostring(L, -1));
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+  }
+  if (lua_getfield(L, index, "traceback") == LUA_TSTRING) {
+    lua_pushfstring(L, "\n%s", lua_tostring(L, -1));
+    lua_remove(L, -2);
+  } else {
+    lua_pop(L, 1);
+  }
+  lua_concat(L, lua_gettop(L) - base);
+}
+
+void neap__default_handler(lua_State *L, neap__loop *loop) {
+  int context = lua_gettop(L);
+  push_report(L, context);
+  lua_getfield(L, context, "message");
+  neap__push_text(L, -1);
+  neap__unhandled(loop->rt, lua_tostring(L, -1), lua_tostring(L, context + 1));
+  lua_settop(L, context - 1);
+}
+
+void neap__call_handler(lua_State *L, neap__loop *loop) {
+  luaL_checkstack(L, 8, NULL);
+  int context = lua_gettop(L);
+  neap__push_loop(L, loop);
+  if (!lua_isuserdata(L, -1) || lua_getiuservalue(L, -1, 1) == LUA_TNIL) {
+    lua_settop(L, context);
+    neap__default_handler(L, loop);
+    return;
+  }
+  lua_insert(L, -2); /* handler, loop */
+  lua_pushvalue(L, context);
+  lua_pushcfunction(L, neap__on_error);
+  lua_insert(L, context + 1);
+  neap_task *current = loop->rt->current;
+  if (current == &loop->rt->root) loop->rt->current = NULL;
+  int status = lua_pcall(L, 2, 0, context + 1);
+  loop->rt->current = current;
+  if (status != LUA_OK) {
+    neap__take_traceback(L, loop->rt);
+    lua_createtable(L, 0, 4);
+    lua_insert(L, -3);
+    lua_setfield(L, -3, "traceback");
+    lua_setfield(L, -2, "exception");
+    lua_pushliteral(L, "Unhandled error in exception handler");
+    lua_setfield(L, -2, "message");
+    neap__default_handler(L, loop);
+    lua_settop(L, context);
+    neap__default_handler(L, loop); /* and what it was about */
+    return;
+  }
+  lua_settop(L, context - 1);
+}
+
+void neap__report(lua_State *L, neap__loop *loop, const char *message,
+                  const char *key, int object) {
+  object = lua_absindex(L, object);
+  luaL_checkstack(L, 4, NULL);
+  lua_createtable(L, 0, 4);
+  lua_insert(L, -3);
+  lua_setfield(L, -3, "traceback");
+  lua_setfield(L, -2, "exception");
+  lua_pushstring(L, message);
+  lua_setfield(L, -2, "message");
+  if (key != NULL) {
+    lua_pushvalue(L, object);
+    lua_setfield(L, -2, key);
+  }
+  neap__call_handler(L, loop);
+}
+
+void neap__push_deadlock(lua_State *L, neap__loop *loop) {
+  luaL_checkstack(L, 12, NULL);
+  luaL_Buffer b;
+  neap_runtime *rt = loop->rt;
+  neap__push_tasks(L, loop);
+  int list = lua_gettop(L);
+  int n = (int)lua_rawlen(L, list);
+  luaL_buffinit(L, &b);
+  luaL_addstring(&b, "nothing can wake ");
+  if (rt->root.wait != NULL) {
+    lua_pushfstring(L, "the main chunk, which waits in '%s'",
+                    rt->root.wait->name);
+    luaL_addvalue(&b);
+    if (n > 0) luaL_addstring(&b, ", nor ");
+  }
+  if (n > 0) luaL_addstring(&b, n == 1 ? "this task:" : "these tasks:");
+  for (int i = 1; i <= n; i++) {
+    luaL_addstring(&b, "\n  ");
+    lua_rawgeti(L, list, i);
+    luaL_tolstring(L, -1, NULL);
+    lua_remove(L, -2);
+    luaL_addvalue(&b);
+  }
+  if (n == 0 && rt->root.wait == NULL)
+    luaL_addstring(&b, "the event loop: it has no tasks and no callbacks");
+  luaL_pushresult(&b);
+  neap__error_new(L, NEAP__DEADLOCKERROR);
+  lua_replace(L, list);
+  lua_settop(L, list);
+}

@@ -1,0 +1,659 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * runtime.c - the life of a runtime: memory, Lua state, start, shutdown; the calls
+ * that run it from C.
+ *
+ * Shutdown has one order: cancel all tasks, run turns until they end or the grace is
+ * over, close the coroutines that are left, close all handles, then the Lua state,
+ * then free. A runtime whose state was lent lives in a userdata of that state, since
+ * functions of ours may be called as long as the state lives.
+ */
+#include "internal.h"
+
+#include <lualib.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char registry_keys[NEAP__REGS];
+static const char runtime_key = 0;
+static const char kind_keys[NEAP__KINDS];
+
+const char *neap_version(void) {
+  return NEAP_VERSION;
+}
+
+/* ---- memory -------------------------------------------------------------------- */
+
+static void *plain_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
+  (void)ud;
+  (void)osize;
+  if (nsize == 0) {
+    free(ptr);
+    return NULL;
+  }
+  return realloc(ptr, nsize);
+}
+
+static void *limited_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
+  neap_runtime *rt = ud;
+  if (ptr == NULL) osize = 0;
+  if (nsize > osize && (nsize - osize > rt->limit ||
+                        rt->used > rt->limit - (nsize - osize)))
+    return NULL;
+  void *block = rt->base_alloc(rt->base_ud, ptr, osize, nsize);
+  if (block != NULL || nsize == 0) rt->used = rt->used - osize + nsize;
+  return block;
+}
+
+void *neap__alloc(neap_runtime *rt, void *ptr, size_t osize, size_t nsize) {
+  return rt->alloc(rt->alloc_ud, ptr, osize, nsize);
+}
+
+/* ---- registry and classes --------------------------------------------------------- */
+
+void neap__reg_get(lua_State *L, enum neap__reg which) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_keys[which]);
+}
+
+void neap__reg_set(lua_State *L, enum neap__reg which) {
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &registry_keys[which]);
+}
+
+neap_runtime *neap_of(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key);
+  neap_runtime *rt = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return rt;
+}
+
+void neap__push_self(lua_State *L, neap_runtime *rt) {
+  (void)rt;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key);
+}
+
+void neap__set_funcs(lua_State *L, neap_runtime *rt, const luaL_Reg *funcs) {
+  neap__push_self(L, rt);
+  luaL_setfuncs(L, funcs, 1);
+}
+
+void neap__new_class(lua_State *L, neap_runtime *rt, enum neap__kind kind,
+                     const char *name, const luaL_Reg *methods) {
+  lua_createtable(L, 0, 16);
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "__name");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pushliteral(L, "neap");
+  lua_setfield(L, -2, "__metatable");
+  neap__set_funcs(L, rt, methods);
+  rt->mt[kind] = lua_topointer(L, -1);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kind_keys[kind]);
+}
+
+void neap__push_class(lua_State *L, neap_runtime *rt, enum neap__kind kind) {
+  (void)rt;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &kind_keys[kind]);
+}
+
+void *neap__check(lua_State *L, neap_runtime *rt, int index,
+                  enum neap__kind kind, const char *name) {
+  void *p = neap__test(L, rt, index, kind);
+  if (NEAP__UNLIKELY(p == NULL)) luaL_typeerror(L, index, name);
+  return p;
+}
+
+/* ---- hooks -------------------------------------------------------------------------- */
+
+static void log_text(neap_runtime *rt, const char *text) {
+  if (rt->log != NULL) rt->log(rt->ud, text, strlen(text));
+}
+
+void neap__unhandled(neap_runtime *rt, const char *message,
+                     const char *report) {
+  rt->had_unhandled = true;
+  if (rt->unhandled != NULL) {
+    rt->unhandled(rt->ud, message, report);
+    return;
+  }
+  log_text(rt, report);
+  log_text(rt, "\n");
+}
+
+/* Lua's warnings, as lua.c shows them. */
+static void on_warning(void *ud, const char *text, int goes_on) {
+  neap_runtime *rt = ud;
+  if (!rt->warn_goes_on && !goes_on && text[0] == '@') {
+    if (strcmp(text, "@on") == 0) rt->warn = true;
+    if (strcmp(text, "@off") == 0) rt->warn = false;
+    return;
+  }
+  if (rt->warn) {
+    if (!rt->warn_goes_on) log_text(rt, "Lua warning: ");
+    log_text(rt, text);
+    if (!goes_on) log_text(rt, "\n");
+  }
+  rt->warn_goes_on = goes_on;
+}
+
+bool neap_had_unhandled(neap_runtime *rt) {
+  return rt->had_unhandled;
+}
+
+/* ---- start -------------------------------------------------------------------------- */
+
+static int l_module(lua_State *L) {
+  neap__reg_get(L, NEAP__R_MODULE);
+  return 1;
+}
+
+static void new_weak_table(lua_State *L) {
+  lua_createtable(L, 0, 0);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+}
+
+/* Everything that belongs to the runtime inside its Lua state. [-0, +0, m] */
+static void open_core(lua_State *L, neap_runtime *rt) {
+  static const enum neap__reg tables[] = {NEAP__R_THREADS, NEAP__R_TRACE,
+                                          NEAP__R_INNER, NEAP__R_LOOPS};
+  for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+    lua_createtable(L, 2, 0);
+    neap__reg_set(L, tables[i]);
+  }
+  new_weak_table(L);
+  neap__reg_set(L, NEAP__R_LOST);
+  lua_createtable(L, 0, 48);
+  neap__error_open(L, rt);
+  neap__loop_open(L, rt);
+  neap__future_open(L, rt);
+  neap__task_open(L, rt);
+  neap__handle_open(L, rt);
+  neap__timer_open(L, rt);
+  neap__gather_open(L, rt);
+  neap__lock_open(L, rt);
+  neap__event_open(L, rt);
+  neap__condition_open(L, rt);
+  neap__semaphore_open(L, rt);
+  neap__coro_open(L, rt);
+  neap__embed_install(L);
+  lua_pushliteral(L, NEAP_VERSION);
+  lua_setfield(L, -2, "_VERSION");
+  neap__reg_set(L, NEAP__R_MODULE);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  if (lua_istable(L, -1)) {
+    lua_pushcfunction(L, l_module);
+    lua_setfield(L, -2, "neap");
+  }
+  lua_pop(L, 1);
+}
+
+static void set_path(lua_State *L, const char *field, const char *path) {
+  if (path == NULL) return;
+  if (lua_getglobal(L, "package") == LUA_TTABLE) {
+    lua_pushstring(L, path);
+    lua_setfield(L, -2, field);
+  }
+  lua_pop(L, 1);
+}
+
+static void init(neap_runtime *rt, lua_State *L, const neap_config *config) {
+  rt->L = L;
+  rt->log = config->log;
+  rt->unhandled = config->unhandled;
+  rt->ud = config->ud;
+  rt->grace = config->grace > 0 ? config->grace : 10;
+  rt->lent_uv = config->loop;
+  rt->lent_L = config->L != NULL;
+  rt->lost.next = rt->lost.prev = &rt->lost;
+  rt->current = &rt->root;
+  rt->root.future.is_task = 1;
+  rt->busy = L;
+#ifdef NEAP_DEBUG
+  const char *stress = getenv("NEAP_GC_STRESS");
+  rt->gc_stress = stress != NULL && stress[0] == '1';
+#endif
+}
+
+/* config (light userdata), runtime (userdata) */
+static int l_start(lua_State *L) {
+  const neap_config *config = lua_touserdata(L, 1);
+  neap_runtime *rt = lua_touserdata(L, 2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
+  if (!(config->flags & NEAP_NO_LIBS) && config->L == NULL) luaL_openlibs(L);
+  set_path(L, "path", config->lua_path);
+  set_path(L, "cpath", config->lua_cpath);
+  open_core(L, rt);
+  if (config->loop != NULL) neap__the_loop(L, rt);
+  return 0;
+}
+
+static int start(neap_runtime *rt, lua_State *L, const neap_config *config) {
+  if (!lua_checkstack(L, 4)) return UV_ENOMEM;
+  lua_pushcfunction(L, l_start);
+  lua_pushlightuserdata(L, (void *)config);
+  if (rt->lent_L) {
+    lua_pushvalue(L, -3);
+    lua_remove(L, -4);
+  } else {
+    lua_pushlightuserdata(L, rt);
+  }
+  if (lua_pcall(L, 2, 0, 0) == LUA_OK) return 0;
+  lua_pop(L, 1);
+  return UV_ENOMEM;
+}
+
+static int l_new_userdata(lua_State *L) {
+  lua_newuserdatauv(L, sizeof(neap_runtime), 0);
+  return 1;
+}
+
+static neap_runtime *new_in_lent(const neap_config *config, int *error) {
+  lua_State *L = config->L;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  lua_State *main = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  *error = UV_EINVAL;
+  if (main != L || neap_of(L) != NULL) return NULL;
+  *error = UV_ENOMEM;
+  if (!lua_checkstack(L, 8)) return NULL;
+  lua_pushcfunction(L, l_new_userdata);
+  if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
+    lua_pop(L, 1);
+    return NULL;
+  }
+  neap_runtime *rt = lua_touserdata(L, -1);
+  memset(rt, 0, sizeof *rt);
+  init(rt, L, config);
+  rt->alloc = lua_getallocf(L, &rt->alloc_ud);
+  if ((*error = uv_mutex_init(&rt->mutex)) < 0) return NULL;
+  *error = start(rt, L, config);
+  return *error == 0 ? rt : NULL;
+}
+
+static neap_runtime *new_with_state(const neap_config *config, int *error) {
+  lua_Alloc alloc = config->alloc != NULL ? config->alloc : plain_alloc;
+  neap_runtime *rt = alloc(config->alloc_ud, NULL, 0, sizeof *rt);
+  *error = UV_ENOMEM;
+  if (rt == NULL) return NULL;
+  memset(rt, 0, sizeof *rt);
+  rt->base_alloc = rt->alloc = alloc;
+  rt->base_ud = rt->alloc_ud = config->alloc_ud;
+  if (config->memory_limit > 0) {
+    rt->limit = config->memory_limit;
+    rt->alloc = limited_alloc;
+    rt->alloc_ud = rt;
+  }
+  lua_State *L = NULL;
+  if ((*error = uv_mutex_init(&rt->mutex)) == 0) {
+    L = lua_newstate(rt->alloc, rt->alloc_ud);
+    *error = UV_ENOMEM;
+    if (L == NULL) uv_mutex_destroy(&rt->mutex);
+  }
+  if (L == NULL) {
+    alloc(config->alloc_ud, rt, sizeof *rt, 0);
+    return NULL;
+  }
+  init(rt, L, config);
+  lua_setwarnf(L, on_warning, rt);
+  if ((*error = start(rt, L, config)) < 0) {
+    neap_free(rt);
+    return NULL;
+  }
+  return rt;
+}
+
+neap_runtime *neap_new(const neap_config *config, int *error) {
+  neap_config zero = {.size = sizeof zero};
+  int ignored;
+  if (error == NULL) error = &ignored;
+  *error = UV_EINVAL;
+  if (config == NULL) config = &zero;
+  if (config->size != sizeof *config) return NULL;
+  *error = 0;
+  return config->L != NULL ? new_in_lent(config, error)
+                           : new_with_state(config, error);
+}
+
+/* ---- end ------------------------------------------------------------------------------ */
+
+int neap_shutdown(neap_runtime *rt) {
+  int forced = 0;
+  if (rt->shut) return 0;
+  if (rt->running != NULL || rt->current != &rt->root) return UV_EBUSY;
+  /* Newest first; a finishing task may make loops, which come first again. */
+  for (neap__loop *loop = rt->loops; loop != NULL;) {
+    if (loop->closed) {
+      loop = loop->next;
+      continue;
+    }
+    neap__loop_finish(loop, rt->L);
+    forced += neap__loop_close(loop, rt->L);
+    loop = rt->loops;
+  }
+  rt->shut = true;
+  atomic_store(&rt->interrupt, 0);
+  return forced;
+}
+
+static void release(neap_runtime *rt) {
+  neap__loops_free(rt);
+  neap__sites_free(rt);
+  neap__alloc(rt, rt->slots, rt->slot_cap * sizeof *rt->slots, 0);
+  neap__alloc(rt, rt->free_slots, rt->slot_cap * sizeof *rt->free_slots, 0);
+  neap__alloc(rt, rt->pool, rt->pool_cap * sizeof *rt->pool, 0);
+  rt->slots = NULL;
+  rt->free_slots = NULL;
+  rt->pool = NULL;
+  rt->slot_cap = rt->nslots = rt->nfree_slots = rt->pool_cap = rt->npool = 0;
+  uv_mutex_destroy(&rt->mutex);
+}
+
+void neap_free(neap_runtime *rt) {
+  if (rt == NULL) return;
+  if (rt->running != NULL || rt->current != &rt->root) {
+    /* os.exit and its like, called where a loop runs: there is no way back into it */
+    rt->running = NULL;
+    rt->current = &rt->root;
+    for (neap__loop *loop = rt->loops; loop != NULL; loop = loop->next)
+      loop->running = loop->in_turn = false;
+  }
+  neap_shutdown(rt);
+  rt->closing = true;
+  if (rt->lent_L) {
+    release(rt);
+    return; /* the struct is the Lua state's */
+  }
+  lua_close(rt->L);
+  release(rt);
+  rt->base_alloc(rt->base_ud, rt, sizeof *rt, 0);
+}
+
+/* ---- running --------------------------------------------------------------------------- */
+
+lua_State *neap_lua(neap_runtime *rt) {
+  return rt->L;
+}
+
+uv_loop_t *neap_loop(neap_runtime *rt) {
+  if (rt->running != NULL) return rt->running->uv;
+  neap__loop *loop = neap__current_loop(rt);
+  return loop != NULL ? loop->uv : NULL;
+}
+
+void neap__set_running(neap_runtime *rt, neap__loop *loop) {
+  rt->running = loop;
+  neap__loop *target = loop != NULL ? loop : rt->loop;
+  atomic_store_explicit(&rt->async, target != NULL ? &target->async : NULL,
+                        memory_order_release);
+}
+
+void neap__forget_async(neap_runtime *rt, const uv_async_t *async) {
+  uv_mutex_lock(&rt->mutex);
+  if (atomic_load(&rt->async) == async) atomic_store(&rt->async, NULL);
+  uv_mutex_unlock(&rt->mutex);
+}
+
+static int l_the_loop(lua_State *L) {
+  neap__the_loop(L, lua_touserdata(L, 1));
+  return 0;
+}
+
+neap__loop *neap__current_loop(neap_runtime *rt) {
+  if (rt->loop != NULL) return rt->loop;
+  if (rt->shut || !lua_checkstack(rt->L, 3)) return NULL;
+  lua_pushcfunction(rt->L, l_the_loop);
+  lua_pushlightuserdata(rt->L, rt);
+  if (lua_pcall(rt->L, 1, 0, 0) != LUA_OK) lua_pop(rt->L, 1);
+  return rt->loop;
+}
+
+static bool is_busy(const neap_runtime *rt) {
+  return rt->running != NULL || rt->current != &rt->root;
+}
+
+int neap_call(neap_runtime *rt, int nargs, int nresults) {
+  lua_State *L = rt->L;
+  int function = lua_gettop(L) - nargs;
+  if (is_busy(rt)) {
+    lua_settop(L, function - 1);
+    lua_pushliteral(L, "neap_call inside a running event loop");
+    return LUA_ERRRUN;
+  }
+  if (!lua_checkstack(L, 2)) {
+    lua_settop(L, function - 1);
+    lua_pushliteral(L, "stack overflow");
+    return LUA_ERRMEM;
+  }
+  lua_pushcfunction(L, neap__on_error);
+  lua_insert(L, function);
+  int status = lua_pcall(L, nargs, nresults, function);
+  lua_remove(L, function);
+  rt->root.wait = NULL;
+  rt->root.swallowed = rt->root.must_cancel = 0;
+  rt->chain = NULL;
+  rt->busy = L;
+  if (rt->loop != NULL) neap__loop_rearm(rt->loop);
+  return status;
+}
+
+int neap_dofile(neap_runtime *rt, const char *path) {
+  int status = luaL_loadfile(rt->L, path);
+  return status == LUA_OK ? neap_call(rt, 0, 0) : status;
+}
+
+int neap_dostring(neap_runtime *rt, const char *code, const char *chunkname) {
+  int status = luaL_loadbuffer(rt->L, code, strlen(code), chunkname);
+  return status == LUA_OK ? neap_call(rt, 0, 0) : status;
+}
+
+/* error -> its report */
+static int l_report(lua_State *L) {
+  neap_runtime *rt = neap_of(L);
+  lua_settop(L, 1);
+  if (lua_isnil(L, 1)) {
+    lua_pushliteral(L, "nil");
+  } else if (!lua_isstring(L, 1) && !luaL_getmetafield(L, 1, "__tostring")) {
+    lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
+  } else {
+    neap__push_text(L, 1);
+  }
+  lua_pushvalue(L, 1);
+  neap__take_traceback(L, rt);
+  if (lua_isstring(L, -1)) {
+    lua_pushliteral(L, "\n");
+    lua_insert(L, -2);
+    lua_remove(L, -3);
+    lua_concat(L, 3);
+  } else {
+    lua_pop(L, 2);
+  }
+  lua_pushvalue(L, -1);
+  neap__reg_set(L, NEAP__R_REPORT);
+  return 1;
+}
+
+const char *neap_report(neap_runtime *rt) {
+  lua_State *L = rt->L;
+  if (!lua_checkstack(L, 3)) return "not enough memory";
+  lua_pushcfunction(L, l_report);
+  lua_pushvalue(L, -2);
+  int status = lua_pcall(L, 1, 1, 0);
+  const char *text =
+      status == LUA_OK ? lua_tostring(L, -1) : "not enough memory";
+  lua_pop(L, 1);
+  return text;
+}
+
+/* Reports a deadlock as nobody's error. [-0, +0, m] */
+static int l_report_deadlock(lua_State *L) {
+  neap__loop *loop = lua_touserdata(L, 1);
+  neap__push_deadlock(L, loop);
+  lua_pushnil(L);
+  neap__report(L, loop, "The program cannot go on", NULL, 1);
+  return 0;
+}
+
+int neap_run(neap_runtime *rt) {
+  if (is_busy(rt)) return UV_EBUSY;
+  neap__loop *loop = rt->loop;
+  if (loop == NULL || loop->closed) return 0;
+  if (atomic_exchange(&rt->stop, false)) return UV_EINTR;
+  int status = neap__loop_drive(loop, rt->L, NULL);
+  if (status == UV_EINTR || atomic_load(&rt->interrupt) != 0) {
+    atomic_store(&rt->stop, false);
+    atomic_store(&rt->interrupt, 0);
+    return UV_EINTR;
+  }
+  if (status == NEAP_EDEADLK && loop->ntasks == 0) return 0;
+  if (status == NEAP_EDEADLK && lua_checkstack(rt->L, 3)) {
+    lua_pushcfunction(rt->L, l_report_deadlock);
+    lua_pushlightuserdata(rt->L, loop);
+    if (lua_pcall(rt->L, 1, 0, 0) != LUA_OK) lua_pop(rt->L, 1);
+  }
+  return status;
+}
+
+int neap_step(neap_runtime *rt, double timeout) {
+  if (is_busy(rt)) return UV_EBUSY;
+  neap__loop *loop = neap__current_loop(rt);
+  if (loop == NULL) return rt->shut ? 0 : UV_ENOMEM;
+  neap__set_running(rt, loop);
+  loop->running = true;
+  int64_t wait = timeout < 0 ? -1 : neap__to_ns(timeout);
+  if (wait != 0 && !neap__alive(loop)) wait = 0;
+  neap__turn(loop, rt->L, wait);
+  loop->running = false;
+  loop->stopping = false;
+  neap__set_running(rt, NULL);
+  neap__loop_rearm(loop);
+  size_t pending = loop->nready + loop->heap_len + loop->nexternal +
+                   loop->nshared;
+  if (loop->ntasks > pending) pending = loop->ntasks;
+  return pending > INT32_MAX ? INT32_MAX : (int)pending;
+}
+
+int neap_backend_fd(neap_runtime *rt) {
+  neap__loop *loop = neap__current_loop(rt);
+  return loop != NULL ? uv_backend_fd(loop->uv) : UV_ENOMEM;
+}
+
+double neap_timeout(neap_runtime *rt) {
+  neap__loop *loop = neap__current_loop(rt);
+  if (loop == NULL) return -1;
+  int64_t wait = neap__patience(loop);
+  double seconds = wait < 0 ? -1 : (double)wait / 1e9;
+  uv_update_time(loop->uv);
+  int ms = uv_loop_alive(loop->uv) ? uv_backend_timeout(loop->uv) : -1;
+  if (ms >= 0 && (seconds < 0 || ms / 1e3 < seconds)) seconds = ms / 1e3;
+  return seconds;
+}
+
+/* ---- interrupts ------------------------------------------------------------------------- */
+
+static void wake_loop(neap_runtime *rt) {
+  uv_async_t *async = atomic_load_explicit(&rt->async, memory_order_acquire);
+  if (async != NULL) uv_async_send(async);
+}
+
+void neap_stop(neap_runtime *rt) {
+  atomic_store(&rt->stop, true);
+  uv_mutex_lock(&rt->mutex);
+  wake_loop(rt);
+  uv_mutex_unlock(&rt->mutex);
+}
+
+/* Runs in whatever Lua code was busy when the interrupt came. */
+static void on_busy(lua_State *L, lua_Debug *ar) {
+  (void)ar;
+  lua_sethook(L, NULL, 0, 0);
+  neap_runtime *rt = neap_of(L);
+  if (rt == NULL) return;
+  int signal = atomic_load(&rt->interrupt);
+  if (signal == 0) return; /* a wait was there first */
+  if (rt->current == &rt->root) {
+    neap__check_interrupt(L, rt);
+  } else { /* the root raises it as well */
+    neap__raise(L, signal == SIGINT ? NEAP__KEYBOARDINTERRUPT
+                                    : NEAP__SYSTEMEXIT,
+                NULL);
+  }
+}
+
+void neap_interrupt(neap_runtime *rt, int signal, bool busy) {
+  atomic_store(&rt->interrupt, signal);
+  if (busy) {
+    lua_sethook(rt->busy, on_busy,
+                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    wake_loop(rt);
+  } else {
+    uv_mutex_lock(&rt->mutex);
+    wake_loop(rt);
+    uv_mutex_unlock(&rt->mutex);
+  }
+}
+
+static neap_aborted exit_abort(neap_wait *wait) {
+  (void)wait;
+  return NEAP_ABORT_DONE;
+}
+
+static int exit_finish(lua_State *L, neap_wait *wait) {
+  (void)wait;
+  return neap__raise_cancelled(L, neap_of(L));
+}
+
+int neap_exit(lua_State *L) {
+  neap_runtime *rt = neap_of(L);
+  if (rt == NULL || !is_busy(rt)) return UV_EINVAL;
+  neap_interrupt(rt, SIGTERM, false);
+  neap_task *task = rt->current;
+  if (task != NULL && task->co == L && lua_isyieldable(L)) {
+    task->swallowed = 0;
+    neap_wait *wait = neap__own_wait(rt, exit_abort, exit_finish, "os.exit");
+    return neap__park(rt, L, wait);
+  }
+  return neap__raise(L, NEAP__SYSTEMEXIT, NULL);
+}
+
+/* ---- stock lua5.4 ------------------------------------------------------------------------- */
+
+static void log_to_stderr(void *ud, const char *text, size_t length) {
+  (void)ud;
+  fwrite(text, 1, length, stderr);
+  fflush(stderr);
+}
+
+/* The state is closing: the one shutdown path. */
+static int l_state_closes(lua_State *L) {
+  neap_runtime *rt = neap_of(L);
+  if (rt != NULL && !rt->closing) neap_free(rt);
+  return 0;
+}
+
+int luaopen_neap(lua_State *L) {
+  if (neap_of(L) == NULL) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    neap_config config = {.size = sizeof config,
+                          .L = lua_tothread(L, -1),
+                          .log = log_to_stderr,
+                          .grace = 1};
+    lua_pop(L, 1);
+    int error;
+    if (neap_new(&config, &error) == NULL)
+      return luaL_error(L, "neap cannot start: %s", uv_strerror(error));
+    lua_newuserdatauv(L, 0, 0);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, l_state_closes);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    neap__reg_set(L, NEAP__R_GUARD);
+  }
+  neap__reg_get(L, NEAP__R_MODULE);
+  return 1;
+}

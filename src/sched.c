@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sched.c - the ready list, and one turn of a loop.
+ *
+ * A turn runs what was ready when it began, first come first served, and then lets
+ * libuv look for events: what becomes ready meanwhile waits for the next turn, so no
+ * busy task can starve I/O. This file is the only caller of lua_resume on a task.
+ */
+#include "internal.h"
+
+/* How long turns follow each other without a look at the operating system, while
+ * tasks are ready. A look costs about 0.5 us. */
+#define POLL_EVERY 10000 /* ns */
+
+void neap__ready(neap__loop *loop, neap__item *item) {
+  if (NEAP__UNLIKELY(item->queued)) return;
+  item->queued = 1;
+  item->next = NULL;
+  if (loop->tail != NULL) {
+    loop->tail->next = item;
+  } else {
+    loop->head = item;
+  }
+  loop->tail = item;
+  loop->nready++;
+}
+
+/* Resumes a task. What it left behind is task.c's to store. */
+static inline void step(neap_task *task, lua_State *from) {
+  neap_runtime *rt = task->future.loop->rt;
+  lua_State *co = task->co;
+  int nargs = 0;
+  int nresults;
+  rt->current = task;
+  rt->busy = co;
+  if (NEAP__LIKELY(task->started)) {
+    lua_settop(co, -2); /* the mark that neap__park left */
+  } else {
+    task->started = 1;
+    nargs = lua_gettop(co) - 1;
+  }
+  int status = lua_resume(co, from, nargs, &nresults);
+  if (NEAP__UNLIKELY(status != LUA_YIELD || task->wait == NULL))
+    neap__step_end(task, from, status);
+}
+
+static void run_ready(neap__loop *loop, lua_State *L) {
+  size_t n = loop->nready;
+  while (n-- > 0) {
+    neap__item *item = loop->head;
+    if (item == NULL) break; /* a callback may have emptied the list */
+    loop->head = item->next;
+    if (item->next == NULL) loop->tail = NULL;
+    loop->nready--;
+    item->queued = 0;
+    if (item->is_handle) {
+      loop->rt->current = NULL;
+      neap__handle_run(neap__container_of(item, neap__handle, item), L);
+    } else {
+      step(neap__container_of(item, neap_task, item), L);
+    }
+  }
+}
+
+/* The one timer only ends a poll; deadlines are found by neap__timer_run. */
+static void on_timer(uv_timer_t *timer) {
+  (void)timer;
+}
+
+static void poll_events(neap__loop *loop, int64_t wait) {
+  if (wait == 0) {
+    uv_run(loop->uv, UV_RUN_NOWAIT);
+  } else {
+    if (wait > 0) {
+      uint64_t ms = (uint64_t)(wait / 1000000) + (wait % 1000000 != 0);
+      uv_update_time(loop->uv);
+      uv_timer_start(&loop->timer, on_timer, ms, 0);
+    }
+    uv_run(loop->uv, UV_RUN_ONCE);
+    if (wait > 0) uv_timer_stop(&loop->timer);
+  }
+  loop->last_poll = neap__now();
+}
+
+bool neap__alive(const neap__loop *loop) {
+  return loop->nready > 0 || loop->heap_len > 0 || loop->nshared > 0 ||
+         uv_loop_alive(loop->uv);
+}
+
+int64_t neap__patience(neap__loop *loop) {
+  if (loop->nready > 0) return 0;
+  if (loop->heap_len == 0) return -1;
+  int64_t left = loop->heap[0].when - neap__now();
+  return left > 0 ? left : 0;
+}
+
+static bool root_goes_on(const neap_runtime *rt, const neap__loop *loop) {
+  const neap_wait *wait = rt->root.wait;
+  return loop->stopping || (wait != NULL && (wait->flags & NEAP__WOKEN)) ||
+         atomic_load_explicit(&rt->interrupt, memory_order_relaxed) != 0;
+}
+
+void neap__turn_ready(neap__loop *loop, lua_State *L) {
+  neap_runtime *rt = loop->rt;
+  neap_task *outer = rt->current;
+  loop->in_turn = true;
+  run_ready(loop, L);
+  loop->in_turn = false;
+  rt->current = outer;
+}
+
+void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
+  neap_runtime *rt = loop->rt;
+  neap_task *outer = rt->current;
+  neap__link_co *chain = rt->chain;
+  lua_State *busy = rt->busy;
+  rt->chain = NULL;
+  loop->in_turn = true;
+  run_ready(loop, L);
+  rt->current = NULL;
+  if (!root_goes_on(rt, loop)) {
+    if (loop->nready > 0 || wait == 0) {
+      /* A loop that nothing is registered on is not worth a look. */
+      if (neap__now() - loop->last_poll >= POLL_EVERY || wait == 0) {
+        if (uv_loop_alive(loop->uv)) {
+          poll_events(loop, 0);
+        } else {
+          loop->last_poll = neap__now();
+        }
+      }
+    } else {
+      int64_t due = neap__patience(loop);
+      if (due >= 0 && (wait < 0 || due < wait)) wait = due;
+      poll_events(loop, wait);
+    }
+  }
+  neap__timer_run(loop);
+  loop->in_turn = false;
+  rt->current = outer;
+  rt->chain = chain;
+  rt->busy = busy;
+}

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * wait.c - park, wake and cancel: the bridge between operations and tasks. The only
+ * caller of lua_yieldk for a task, and the only place that knows how the root waits:
+ * it cannot yield, so it runs the loop in place.
+ *
+ * A parked task's wait is woken or aborted at most once. Its `finish` runs once, in
+ * the task, and the wait's memory is the operation's until then.
+ */
+#include "internal.h"
+
+#include <signal.h>
+
+/* ---- may the caller wait? ------------------------------------------------- */
+
+static int cannot_yield(lua_State *L, lua_State *where, const char *by,
+                        const char *name) {
+  luaL_checkstack(L, 4, NULL);
+  if (by != NULL) {
+    lua_pushstring(L, by);
+  } else {
+    neap__push_culprit(where, where == L ? 1 : 0);
+    if (where != L) lua_xmove(where, L, 1);
+  }
+  return luaL_error(
+      L,
+      "cannot wait in '%s' here: Lua cannot suspend a task inside %s (do the "
+      "waiting before that call, or in a task of its own: neap.create_task)",
+      name, lua_tostring(L, -1));
+}
+
+static void check_place(neap_runtime *rt, lua_State *L, const char *name) {
+  neap_task *task = rt->current;
+  if (rt->shut)
+    luaL_error(L, "cannot wait in '%s': the runtime is shut down", name);
+  if (task == NULL)
+    luaL_error(L,
+               "cannot wait in '%s' inside a loop callback (start a task there: "
+               "neap.create_task)",
+               name);
+  if (task == &rt->root) return;
+  if (L != task->co) {
+    neap__link_co *link = rt->chain;
+    if (link == NULL || link->co != L)
+      luaL_error(L,
+                 "cannot wait in '%s': this coroutine was not resumed by neap's "
+                 "coroutine.resume or wrap (require \"neap\" before keeping them in "
+                 "locals)",
+                 name);
+    if (link->blocked) {
+      while (link->by == NULL && lua_isyieldable(link->from) &&
+             link->prev != NULL)
+        link = link->prev;
+      cannot_yield(L, link->from, link->by, name);
+    }
+  }
+  if (!lua_isyieldable(L)) cannot_yield(L, L, NULL, name);
+}
+
+/* The second half of giving other tasks a turn before a swallowed cancellation is
+ * raised again: a loop around a pcall must not hold the event loop. */
+static int again_finish(lua_State *L, neap_wait *wait) {
+  (void)wait;
+  return neap__raise_cancelled(L, neap_of(L));
+}
+
+static neap_aborted again_abort(neap_wait *wait) {
+  (void)wait;
+  return NEAP_ABORT_DONE;
+}
+
+void neap__check_park_slow(neap_runtime *rt, lua_State *L, const char *name,
+                           bool waits) {
+  neap_task *task = rt->current;
+  if (task == &rt->root && atomic_load(&rt->interrupt) != 0)
+    neap__check_interrupt(L, rt);
+  if (task != NULL && task->swallowed) {
+    if (task->cancelling == 0) {
+      task->swallowed = 0;
+    } else if (task != &rt->root && lua_isyieldable(L) &&
+               (L == task->co || (rt->chain != NULL && rt->chain->co == L &&
+                                  !rt->chain->blocked))) {
+      neap_wait *wait = neap__own_wait(rt, again_abort, again_finish, name);
+      neap__ready(task->future.loop, &task->item);
+      wait->flags |= NEAP__WOKEN;
+      neap__park(rt, L, wait); /* does not return */
+    } else {
+      neap__raise_cancelled(L, rt);
+    }
+  }
+  if (waits) check_place(rt, L, name);
+}
+
+void neap_check_park(lua_State *L, const char *name) {
+  neap_runtime *rt = neap_of(L);
+  if (rt == NULL) luaL_error(L, "'%s' needs neap", name);
+  neap__check_park(rt, L, name);
+}
+
+/* ---- park ------------------------------------------------------------------ */
+
+neap_wait *neap__own_wait(neap_runtime *rt, neap_abort abort,
+                          neap_finish finish, const char *name) {
+  neap_wait *wait = &rt->current->own;
+  wait->abort = abort;
+  wait->finish = finish;
+  wait->name = name;
+  wait->status = 0;
+  wait->flags = NEAP__INTERNAL;
+  neap__link_of(wait)->object = NULL;
+  return wait;
+}
+
+#ifdef NEAP_DEBUG
+static void stress(neap_runtime *rt, lua_State *L) {
+  if (rt->gc_stress) lua_gc(L, LUA_GCCOLLECT);
+}
+#else
+#define stress(rt, L) ((void)0)
+#endif
+
+static int finish(lua_State *L, neap_task *task, neap_wait *wait) {
+  task->wait = NULL;
+  wait->task = NULL;
+  if (NEAP__UNLIKELY(task->must_cancel)) {
+    task->must_cancel = 0;
+    wait->status = UV_ECANCELED;
+  }
+  return wait->finish(L, wait);
+}
+
+/* The task runs again. */
+static int parked_k(lua_State *L, int status, lua_KContext context) {
+  neap_wait *wait = (neap_wait *)context;
+  neap_task *task = wait->task;
+  (void)status;
+  neap_runtime *rt = task->future.loop->rt;
+  if (NEAP__UNLIKELY(rt->current != task || !(wait->flags & NEAP__WOKEN)))
+    return luaL_error(L, "a coroutine that waits in '%s' was resumed by a "
+                         "function that does not know neap", wait->name);
+  stress(rt, L);
+  return finish(L, task, wait);
+}
+
+/* Asks the root's wait to stop, once. */
+static void abort_root(neap_task *root, neap_wait *wait) {
+  if (wait->flags & (NEAP__ABORTING | NEAP__WOKEN)) return;
+  neap_runtime *rt = root->future.loop->rt;
+  neap_aborted answer = wait->abort(wait);
+  if (wait->flags & NEAP__SHARED) answer = NEAP_ABORT_PENDING;
+  wait->flags |= NEAP__ABORTING;
+  if (answer == NEAP_ABORT_DONE) {
+    neap_wake(wait, UV_ECANCELED);
+  } else if (answer == NEAP_ABORT_PENDING) {
+    root->must_cancel = 1;
+  }
+  neap__cancel_flush(rt);
+}
+
+static int park_root(neap_runtime *rt, lua_State *L, neap_wait *wait) {
+  neap_task *root = &rt->root;
+  neap__loop *loop = root->future.loop;
+  neap__loop *outer = rt->running;
+  neap__set_running(rt, loop);
+  loop->running = true;
+  stress(rt, L);
+  while (!(wait->flags & NEAP__WOKEN)) {
+    bool stop = loop->stopping ||
+                atomic_load_explicit(&rt->interrupt, memory_order_relaxed) != 0;
+    bool stuck = !neap__alive(loop);
+    if (stuck && (wait->flags & NEAP__ABORTING)) {
+      neap_wake(wait, UV_ECANCELED); /* nothing else will do it */
+      break;
+    }
+    if (stuck && !stop) rt->deadlock = true;
+    if (stop || stuck) abort_root(root, wait);
+    if (!(wait->flags & NEAP__WOKEN)) neap__turn(loop, L, -1);
+  }
+  loop->running = false;
+  neap__set_running(rt, outer);
+  rt->current = root;
+  return finish(L, root, wait);
+}
+
+int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait) {
+  neap_task *task = rt->current;
+  wait->task = task;
+  task->wait = wait;
+  if (NEAP__UNLIKELY(task == &rt->root))
+    task->future.loop = neap__the_loop(L, rt);
+  if (!(wait->flags & NEAP__INTERNAL)) task->future.loop->nexternal++;
+  if (NEAP__UNLIKELY(task == &rt->root)) return park_root(rt, L, wait);
+  stress(rt, L);
+  lua_pushlightuserdata(L, rt); /* the mark that coro.c looks for */
+  return lua_yieldk(L, 1, (lua_KContext)wait, parked_k);
+}
+
+int neap_park(lua_State *L, neap_wait *wait) {
+  neap_runtime *rt = neap_of(L);
+  wait->flags &= NEAP__SHARED | NEAP__EXEMPT;
+  wait->status = 0;
+  return neap__park(rt, L, wait);
+}
+
+/* ---- wake ------------------------------------------------------------------ */
+
+void neap_wake(neap_wait *wait, int status) {
+  neap_task *task = wait->task;
+  if (NEAP__UNLIKELY(wait->flags & NEAP__ORPHAN)) {
+    wait->flags = 0;
+    wait->status = UV_ECANCELED;
+    wait->finish(NULL, wait);
+    return;
+  }
+  if (NEAP__UNLIKELY(task == NULL || (wait->flags & NEAP__WOKEN))) return;
+  neap__loop *loop = task->future.loop;
+  wait->flags |= NEAP__WOKEN;
+  wait->status = status;
+  if (!(wait->flags & NEAP__INTERNAL)) loop->nexternal--;
+  if (NEAP__LIKELY(task->co != NULL)) neap__ready(loop, &task->item);
+  if (NEAP__UNLIKELY(loop->lent)) neap__loop_rearm(loop);
+}
+
+void neap_arm_threadsafe(neap_runtime *rt, neap_wait *wait) {
+  neap_task *task = rt->current;
+  neap__loop *loop = rt->running != NULL ? rt->running : rt->loop;
+  if (task != NULL && task != &rt->root) loop = task->future.loop;
+  wait->flags = NEAP__SHARED;
+  neap__link_of(wait)->object = loop;
+  if (loop->nshared++ == 0) uv_ref((uv_handle_t *)&loop->async);
+}
+
+void neap_wake_threadsafe(neap_wait *wait, int status) {
+  neap__link *link = neap__link_of(wait);
+  neap__loop *loop = link->object;
+  uv_mutex_lock(&loop->mutex);
+  wait->status = status;
+  link->queue.next = loop->shared;
+  loop->shared = wait;
+  /* Inside the lock: the loop cannot be closed before this call is over. */
+  uv_async_send(&loop->async);
+  uv_mutex_unlock(&loop->mutex);
+}
+
+void neap__take_shared(neap__loop *loop) {
+  uv_mutex_lock(&loop->mutex);
+  neap_wait *list = loop->shared;
+  loop->shared = NULL;
+  uv_mutex_unlock(&loop->mutex);
+  neap_wait *first = NULL; /* it came last in, first out */
+  while (list != NULL) {
+    neap_wait *next = neap__link_of(list)->queue.next;
+    neap__link_of(list)->queue.next = first;
+    first = list;
+    list = next;
+  }
+  while (first != NULL) {
+    neap_wait *next = neap__link_of(first)->queue.next;
+    if (--loop->nshared == 0) uv_unref((uv_handle_t *)&loop->async);
+    first->flags &= ~(unsigned)NEAP__SHARED;
+    neap_wake(first, first->status);
+    first = next;
+  }
+}
+
+/* ---- cancel ---------------------------------------------------------------- */
+
+void neap__cancel_push(neap_runtime *rt, neap_task *task) {
+  if (task->future.state != NEAP__PENDING) return;
+  task->cancelling++;
+  if (task->cancel_next != NULL) return; /* stands in the list already */
+  task->cancel_next = rt->cancel_list != NULL ? rt->cancel_list : task;
+  rt->cancel_list = task;
+}
+
+static void cancel_one(neap_task *task) {
+  neap_wait *wait = task->wait;
+  if (wait == NULL || (wait->flags & (NEAP__WOKEN | NEAP__ABORTING))) {
+    task->must_cancel = 1;
+    return;
+  }
+  neap_aborted answer = wait->abort(wait);
+  if (wait->flags & NEAP__SHARED) answer = NEAP_ABORT_PENDING;
+  if (answer == NEAP_ABORT_DONE) {
+    task->must_cancel = 1;
+    neap_wake(wait, UV_ECANCELED);
+  } else if (answer == NEAP_ABORT_PENDING) {
+    task->must_cancel = 1;
+    wait->flags |= NEAP__ABORTING;
+  } else {
+    wait->flags |= NEAP__FORWARDED; /* a second cancel may come through again */
+  }
+}
+
+static void set_message(lua_State *L, neap_task *task, int message) {
+  neap_runtime *rt = task->future.loop->rt;
+  lua_pushvalue(L, message);
+  if (task == &rt->root) {
+    neap__reg_set(L, NEAP__R_ROOT);
+    return;
+  }
+  neap__push_task(L, task);
+  lua_insert(L, -2);
+  lua_setiuservalue(L, -2, NEAP__OUTCOME);
+  lua_pop(L, 1);
+}
+
+/* Works off the list; each may push what it waits for. */
+static void flush(neap_runtime *rt, lua_State *L, int message) {
+  neap_task *task;
+  while ((task = rt->cancel_list) != NULL) {
+    rt->cancel_list = task->cancel_next == task ? NULL : task->cancel_next;
+    task->cancel_next = NULL;
+    if (message != 0 && lua_checkstack(L, 4)) set_message(L, task, message);
+    cancel_one(task);
+  }
+}
+
+void neap__cancel_flush(neap_runtime *rt) {
+  flush(rt, NULL, 0);
+}
+
+bool neap__cancel(neap_task *task, lua_State *L, int message) {
+  if (task->future.state != NEAP__PENDING) return false;
+  neap_runtime *rt = task->future.loop->rt;
+  neap__cancel_push(rt, task);
+  flush(rt, L, message != 0 ? lua_absindex(L, message) : 0);
+  return true;
+}
+
+int neap__raise_cancelled(lua_State *L, neap_runtime *rt) {
+  neap_task *task = rt->current;
+  luaL_checkstack(L, 6, NULL);
+  if (task == NULL) {
+    lua_pushnil(L);
+  } else if (task == &rt->root) {
+    neap__check_stopped(L, rt);
+    neap__reg_get(L, NEAP__R_ROOT);
+  } else {
+    neap__push_task(L, task);
+    lua_getiuservalue(L, -1, NEAP__OUTCOME);
+    lua_remove(L, -2);
+  }
+  neap__error_new(L, NEAP__CANCELLEDERROR);
+  neap__note_raised(task);
+  return lua_error(L);
+}
+
+void neap__note_raised(neap_task *task) {
+  if (task == NULL || task->cancelling == 0) return;
+  task->raises++;
+  task->swallowed = 0;
+}
+
+void neap__orphan(neap_task *task) {
+  neap_wait *wait = task->wait;
+  task->wait = NULL;
+  if (wait == NULL) return;
+  wait->task = NULL;
+  neap__loop *loop = task->future.loop;
+  if (!(wait->flags & (NEAP__INTERNAL | NEAP__WOKEN))) loop->nexternal--;
+  if (wait->flags & NEAP__INTERNAL) {
+    if (!(wait->flags & (NEAP__WOKEN | NEAP__ABORTING))) wait->abort(wait);
+    return; /* its memory is the task's own */
+  }
+  if (!(wait->flags & NEAP__WOKEN)) {
+    if ((wait->flags & (NEAP__ABORTING | NEAP__SHARED)) ||
+        wait->abort(wait) != NEAP_ABORT_DONE) {
+      wait->flags |= NEAP__ORPHAN;
+      return;
+    }
+  }
+  wait->flags = 0;
+  wait->status = UV_ECANCELED;
+  wait->finish(NULL, wait);
+}
+
+/* ---- the root is stopped ------------------------------------------------------ */
+
+void neap__check_interrupt(lua_State *L, neap_runtime *rt) {
+  int signal = atomic_exchange(&rt->interrupt, 0);
+  if (signal == 0) return;
+  lua_pushnil(L);
+  neap__error_new(L, signal == SIGINT ? NEAP__KEYBOARDINTERRUPT
+                                      : NEAP__SYSTEMEXIT);
+  lua_error(L);
+}
+
+void neap__check_stopped(lua_State *L, neap_runtime *rt) {
+  if (rt->current != &rt->root) return;
+  bool deadlock = rt->deadlock;
+  rt->deadlock = false;
+  if (atomic_load(&rt->interrupt) != 0) neap__check_interrupt(L, rt);
+  if (deadlock) {
+    neap__push_deadlock(L, rt->root.future.loop);
+    lua_error(L);
+  }
+  if (rt->root.future.loop->stopping) {
+    rt->root.future.loop->stopping = false;
+    neap__raise(L, NEAP__INVALIDSTATEERROR,
+                "Event loop stopped before Future completed.");
+  }
+}
