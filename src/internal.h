@@ -464,6 +464,8 @@ void neap__push_tasks(lua_State *L, neap__loop *loop);
 /* ---- handle.c, loop.c ------------------------------------------------------- */
 
 void neap__handle_open(lua_State *L, neap_runtime *rt);
+/* Raises an argument error when `arg` cannot be called. */
+void neap__check_callback(lua_State *L, int arg);
 /* Makes a Handle of the function below `nargs` arguments. [-(nargs + 1), +1, m] */
 neap__handle *neap__handle_new(lua_State *L, neap_runtime *rt, neap__loop *loop,
                                int nargs);
@@ -520,6 +522,7 @@ enum neap__reg {
   NEAP__R_MODULE,  /* the module table */
   NEAP__R_REPORT,  /* the string that neap_report gave last */
   NEAP__R_ROOT,    /* what a task has as its extra, for the root */
+  NEAP__R_DEADLOCK, /* the DeadlockError that the root is about to raise */
   NEAP__REGS
 };
 void neap__reg_get(lua_State *L, enum neap__reg which); /* [-0, +1, -] */

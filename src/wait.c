@@ -157,6 +157,21 @@ static void abort_root(neap_task *root, neap_wait *wait) {
   neap__cancel_flush(rt);
 }
 
+/* Keeps the report of a deadlock: the abort that follows changes what it tells. */
+static int l_keep_deadlock(lua_State *L) {
+  neap__push_deadlock(L, lua_touserdata(L, 1));
+  neap__reg_set(L, NEAP__R_DEADLOCK);
+  return 0;
+}
+
+static void note_deadlock(neap_runtime *rt, lua_State *L, neap__loop *loop) {
+  rt->deadlock = true;
+  if (!lua_checkstack(L, 2)) return;
+  lua_pushcfunction(L, l_keep_deadlock);
+  lua_pushlightuserdata(L, loop);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
+}
+
 static int park_root(neap_runtime *rt, lua_State *L, neap_wait *wait) {
   neap_task *root = &rt->root;
   neap__loop *loop = root->future.loop;
@@ -172,7 +187,7 @@ static int park_root(neap_runtime *rt, lua_State *L, neap_wait *wait) {
       neap_wake(wait, UV_ECANCELED); /* nothing else will do it */
       break;
     }
-    if (stuck && !stop) rt->deadlock = true;
+    if (stuck && !stop) note_deadlock(rt, L, loop);
     if (stop || stuck) abort_root(root, wait);
     if (!(wait->flags & NEAP__WOKEN)) neap__turn(loop, L, -1);
   }
@@ -392,7 +407,10 @@ void neap__check_stopped(lua_State *L, neap_runtime *rt) {
   rt->deadlock = false;
   if (atomic_load(&rt->interrupt) != 0) neap__check_interrupt(L, rt);
   if (deadlock) {
-    neap__push_deadlock(L, rt->root.future.loop);
+    neap__reg_get(L, NEAP__R_DEADLOCK);
+    lua_pushnil(L);
+    neap__reg_set(L, NEAP__R_DEADLOCK);
+    if (lua_isnil(L, -1)) neap__push_deadlock(L, rt->root.future.loop);
     lua_error(L);
   }
   if (rt->root.future.loop->stopping) {
