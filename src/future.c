@@ -385,7 +385,7 @@ void neap__watch_callback(neap__future *future, neap__handle *handle) {
 static int l_add_done_callback(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   neap__future *future = self(L);
-  if (lua_isnoneornil(L, 2)) luaL_typeerror(L, 2, "function");
+  neap__check_callback(L, 2);
   lua_settop(L, 2);
   neap__push_extra(L, 1);
   if (lua_getfield(L, -1, "callbacks") != LUA_TTABLE) {

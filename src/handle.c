@@ -13,6 +13,13 @@ static void on_due(neap__timer *timer) {
   neap__ready(handle->loop, &handle->item);
 }
 
+void neap__check_callback(lua_State *L, int arg) {
+  if (lua_isfunction(L, arg)) return;
+  if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL)
+    luaL_typeerror(L, arg, "function");
+  lua_pop(L, 1);
+}
+
 neap__handle *neap__handle_new(lua_State *L, neap_runtime *rt, neap__loop *loop,
                                int nargs) {
   int function = lua_gettop(L) - nargs;

@@ -477,18 +477,11 @@ static int l_run(lua_State *L) {
 
 /* ---- callbacks ---------------------------------------------------------------------- */
 
-static void check_callback(lua_State *L, int arg) {
-  if (lua_isfunction(L, arg)) return;
-  if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL)
-    luaL_typeerror(L, arg, "function");
-  lua_pop(L, 1);
-}
-
 /* loop:call_soon(fn, ...) -> Handle. */
 static int l_call_soon(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   neap__loop *loop = self(L);
-  check_callback(L, 2);
+  neap__check_callback(L, 2);
   neap__handle *handle = neap__handle_new(L, rt, loop, lua_gettop(L) - 2);
   lua_pushvalue(L, -1);
   handle->slot = neap__anchor(L, rt);
@@ -497,7 +490,7 @@ static int l_call_soon(lua_State *L) {
 }
 
 static int call_at(lua_State *L, neap__loop *loop, double when, int64_t ns) {
-  check_callback(L, 3);
+  neap__check_callback(L, 3);
   neap__timer_reserve(L, loop);
   neap__handle *handle =
       neap__handle_new(L, loop->rt, loop, lua_gettop(L) - 3);
@@ -577,7 +570,7 @@ static int l_get_debug(lua_State *L) {
 /* loop:set_exception_handler(fn or nil): fn(loop, context) gets what nobody handled. */
 static int l_set_exception_handler(lua_State *L) {
   self(L);
-  if (!lua_isnoneornil(L, 2)) check_callback(L, 2);
+  if (!lua_isnoneornil(L, 2)) neap__check_callback(L, 2);
   lua_settop(L, 2);
   lua_setiuservalue(L, 1, 1);
   return 0;
