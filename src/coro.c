@@ -392,8 +392,14 @@ void neap__coro_open(lua_State *L, neap_runtime *rt) {
       {NULL, NULL},
   };
   lua_pushglobaltable(L);
-  neap__set_funcs(L, rt, base);
-  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  /* A state without the library gets nothing that it did not have. */
+  if (lua_getfield(L, -1, "pcall") == LUA_TFUNCTION) {
+    lua_pop(L, 1);
+    neap__set_funcs(L, rt, base);
+  } else {
+    lua_pop(L, 1);
+  }
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   if (lua_getfield(L, -1, "coroutine") == LUA_TTABLE)
     neap__set_funcs(L, rt, coroutine);
   lua_pop(L, 1);

@@ -10,6 +10,8 @@
  */
 #include "internal.h"
 
+#include "arena.h"
+
 #include <lualib.h>
 
 #include <signal.h>
@@ -185,11 +187,9 @@ static void open_core(lua_State *L, neap_runtime *rt) {
   lua_pushliteral(L, NEAP_VERSION);
   lua_setfield(L, -2, "_VERSION");
   neap__reg_set(L, NEAP__R_MODULE);
-  lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  if (lua_istable(L, -1)) {
-    lua_pushcfunction(L, l_module);
-    lua_setfield(L, -2, "neap");
-  }
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_pushcfunction(L, l_module);
+  lua_setfield(L, -2, "neap");
   lua_pop(L, 1);
 }
 
@@ -276,14 +276,38 @@ static neap_runtime *new_in_lent(const neap_config *config, int *error) {
   return *error == 0 ? rt : NULL;
 }
 
+static void free_struct(neap_runtime *rt) {
+  neap__arena *arena = rt->arena;
+  rt->base_alloc(rt->base_ud, rt, sizeof *rt, 0);
+  if (arena != NULL) neap__arena_free(arena);
+}
+
+/* Where nobody brings an allocator; the checking modes want to see every block. */
+static neap__arena *new_arena(const neap_config *config) {
+#ifdef NEAP_DEBUG
+  (void)config;
+  return NULL;
+#else
+  return config->alloc == NULL ? neap__arena_new() : NULL;
+#endif
+}
+
 static neap_runtime *new_with_state(const neap_config *config, int *error) {
-  lua_Alloc alloc = config->alloc != NULL ? config->alloc : plain_alloc;
-  neap_runtime *rt = alloc(config->alloc_ud, NULL, 0, sizeof *rt);
+  neap__arena *arena = new_arena(config);
+  lua_Alloc alloc = config->alloc != NULL ? config->alloc
+                    : arena != NULL       ? neap__arena_alloc
+                                          : plain_alloc;
+  void *alloc_ud = arena != NULL ? arena : config->alloc_ud;
+  neap_runtime *rt = alloc(alloc_ud, NULL, 0, sizeof *rt);
   *error = UV_ENOMEM;
-  if (rt == NULL) return NULL;
+  if (rt == NULL) {
+    if (arena != NULL) neap__arena_free(arena);
+    return NULL;
+  }
   memset(rt, 0, sizeof *rt);
+  rt->arena = arena;
   rt->base_alloc = rt->alloc = alloc;
-  rt->base_ud = rt->alloc_ud = config->alloc_ud;
+  rt->base_ud = rt->alloc_ud = alloc_ud;
   if (config->memory_limit > 0) {
     rt->limit = config->memory_limit;
     rt->alloc = limited_alloc;
@@ -296,7 +320,7 @@ static neap_runtime *new_with_state(const neap_config *config, int *error) {
     if (L == NULL) uv_mutex_destroy(&rt->mutex);
   }
   if (L == NULL) {
-    alloc(config->alloc_ud, rt, sizeof *rt, 0);
+    free_struct(rt);
     return NULL;
   }
   init(rt, L, config);
@@ -371,7 +395,7 @@ void neap_free(neap_runtime *rt) {
   }
   lua_close(rt->L);
   release(rt);
-  rt->base_alloc(rt->base_ud, rt, sizeof *rt, 0);
+  free_struct(rt);
 }
 
 /* ---- running --------------------------------------------------------------------------- */

@@ -72,7 +72,8 @@ typedef void (*neap_unhandled)(void *ud, const char *message,
 /* ---- 2. life cycle ------------------------------------------------------- */
 
 enum {
-  /* Open none of Lua's standard libraries (a lent state has its own). */
+  /* Open none of Lua's standard libraries (a lent state has its own). The module
+     is there all the same: luaL_requiref(L, "neap", luaopen_neap, 1). */
   NEAP_NO_LIBS = 1,
 };
 
