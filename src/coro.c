@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * coro.c - Lua's coroutine functions, pcall, xpcall and require, in a form that lets
- * a task wait inside them. To a program without tasks they are Lua's own.
+ * coro.c - Lua's coroutine functions, pcall and xpcall, in a form that lets a task
+ * wait inside them. To a program without tasks they are Lua's own.
  *
  * A coroutine that parks yields a mark, the runtime's address; it stays on top of
  * that coroutine's stack until its resumer, which passes the yield on, is resumed
@@ -111,6 +111,7 @@ static int enter(lua_State *L, neap_runtime *rt, lua_State *co, int narg) {
     lua_xmove(co, L, nresults);
     return nresults;
   }
+  if (NEAP__UNLIKELY(rt->loads != NULL)) neap__loads_died(rt, co);
   lua_xmove(co, L, 1);
   return -1;
 }
@@ -295,70 +296,11 @@ static int l_close(lua_State *L) {
   return 2;
 }
 
-/* ---- require ------------------------------------------------------------------------------ */
-
-/* Name at 1, package.loaded at 2. Leaves loader and its data on top. */
-static void find_loader(lua_State *L, const char *name) {
-  if (lua_getfield(L, lua_upvalueindex(2), "searchers") != LUA_TTABLE)
-    luaL_error(L, "'package.searchers' must be a table");
-  lua_pushliteral(L, ""); /* the reasons so far */
-  for (int i = 1;; i++) {
-    if (lua_rawgeti(L, 3, i) == LUA_TNIL)
-      luaL_error(L, "module '%s' not found:%s", name, lua_tostring(L, 4));
-    lua_pushvalue(L, 1);
-    lua_call(L, 1, 2);
-    if (lua_isfunction(L, -2)) return;
-    lua_pop(L, 1);
-    if (lua_isstring(L, -1)) {
-      lua_pushfstring(L, "%s\n\t%s", lua_tostring(L, 4), lua_tostring(L, -1));
-      lua_replace(L, 4);
-    }
-    lua_settop(L, 4);
-  }
-}
-
-/* Name at 1, package.loaded at 2, loader data at 3, its result on top. */
-static int require_k(lua_State *L, int status, lua_KContext context) {
-  const char *name = lua_tostring(L, 1);
-  (void)status;
-  (void)context;
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-  } else {
-    lua_setfield(L, 2, name);
-  }
-  if (lua_getfield(L, 2, name) == LUA_TNIL) {
-    lua_pushboolean(L, 1);
-    lua_copy(L, -1, -2);
-    lua_setfield(L, 2, name);
-  }
-  lua_pushvalue(L, 3);
-  return 2;
-}
-
-/* require(name) -> the module, and what its loader was given. */
-static int l_require(lua_State *L) {
-  const char *name = luaL_checkstring(L, 1);
-  lua_settop(L, 1);
-  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  lua_getfield(L, 2, name);
-  if (lua_toboolean(L, -1)) return 1;
-  lua_settop(L, 2);
-  find_loader(L, name);
-  lua_replace(L, 3); /* data */
-  lua_replace(L, 4); /* loader */
-  lua_settop(L, 4);
-  lua_pushvalue(L, 1);
-  lua_pushvalue(L, 3);
-  lua_callk(L, 2, 1, 0, require_k);
-  return require_k(L, LUA_OK, 0);
-}
-
 /* ---- for others --------------------------------------------------------------------------------- */
 
 bool neap__lets_pass(lua_CFunction f) {
   return f == l_pcall || f == l_xpcall || f == l_resume || f == l_wrapped ||
-         f == l_require;
+         neap__is_require(f);
 }
 
 lua_State *neap__inner_coroutine(lua_State *co) {
@@ -403,13 +345,5 @@ void neap__coro_open(lua_State *L, neap_runtime *rt) {
   if (lua_getfield(L, -1, "coroutine") == LUA_TTABLE)
     neap__set_funcs(L, rt, coroutine);
   lua_pop(L, 1);
-  if (lua_getfield(L, -1, "package") == LUA_TTABLE) {
-    neap__push_self(L, rt);
-    lua_insert(L, -2);
-    lua_pushcclosure(L, l_require, 2);
-    lua_setfield(L, -3, "require");
-  } else {
-    lua_pop(L, 1);
-  }
   lua_pop(L, 2);
 }

@@ -223,6 +223,7 @@ enum neap__kind {
   NEAP__K_CONDITION,
   NEAP__K_SEMAPHORE,
   NEAP__K_GATHER,
+  NEAP__K_LOAD,
   NEAP__KINDS
 };
 
@@ -234,6 +235,7 @@ struct neap_runtime {
   neap__loop *running; /* the one whose turns run, or NULL */
   neap__loop *loops;
   neap__link_co *chain;
+  struct neap__load *loads; /* modules that are being loaded */
   const void *mt[NEAP__KINDS]; /* identity of the metatables */
   /* anchors */
   neap_task **slots; /* slot -> task; NULL for what is no task */
@@ -395,7 +397,14 @@ void neap__waitq_remove(neap__waitq *queue, neap_wait *wait);
 /* Takes out and wakes the first; NULL when the queue is empty. */
 neap_wait *neap__waitq_wake(neap__waitq *queue, int status);
 
-/* ---- coro.c: coroutine.*, pcall, xpcall, require --------------------------- */
+/* ---- require.c: modules --------------------------------------------------- */
+
+void neap__require_open(lua_State *L, neap_runtime *rt);
+bool neap__is_require(lua_CFunction f);
+/* `co` ended with an error: what it was loading is no longer being loaded. */
+void neap__loads_died(neap_runtime *rt, lua_State *co);
+
+/* ---- coro.c: coroutine.*, pcall, xpcall ------------------------------------ */
 
 void neap__coro_open(lua_State *L, neap_runtime *rt);
 /* Whether a C function is one that lets a yield pass. */
