@@ -10,8 +10,6 @@
  */
 #include "internal.h"
 
-#include "arena.h"
-
 #include <lualib.h>
 
 #include <signal.h>
@@ -182,7 +180,6 @@ static void open_core(lua_State *L, neap_runtime *rt) {
   neap__event_open(L, rt);
   neap__condition_open(L, rt);
   neap__semaphore_open(L, rt);
-  neap__require_open(L, rt);
   neap__coro_open(L, rt);
   neap__embed_install(L);
   lua_pushliteral(L, NEAP_VERSION);
@@ -277,38 +274,14 @@ static neap_runtime *new_in_lent(const neap_config *config, int *error) {
   return *error == 0 ? rt : NULL;
 }
 
-static void free_struct(neap_runtime *rt) {
-  neap__arena *arena = rt->arena;
-  rt->base_alloc(rt->base_ud, rt, sizeof *rt, 0);
-  if (arena != NULL) neap__arena_free(arena);
-}
-
-/* Where nobody brings an allocator; the checking modes want to see every block. */
-static neap__arena *new_arena(const neap_config *config) {
-#ifdef NEAP_DEBUG
-  (void)config;
-  return NULL;
-#else
-  return config->alloc == NULL ? neap__arena_new() : NULL;
-#endif
-}
-
 static neap_runtime *new_with_state(const neap_config *config, int *error) {
-  neap__arena *arena = new_arena(config);
-  lua_Alloc alloc = config->alloc != NULL ? config->alloc
-                    : arena != NULL       ? neap__arena_alloc
-                                          : plain_alloc;
-  void *alloc_ud = arena != NULL ? arena : config->alloc_ud;
-  neap_runtime *rt = alloc(alloc_ud, NULL, 0, sizeof *rt);
+  lua_Alloc alloc = config->alloc != NULL ? config->alloc : plain_alloc;
+  neap_runtime *rt = alloc(config->alloc_ud, NULL, 0, sizeof *rt);
   *error = UV_ENOMEM;
-  if (rt == NULL) {
-    if (arena != NULL) neap__arena_free(arena);
-    return NULL;
-  }
+  if (rt == NULL) return NULL;
   memset(rt, 0, sizeof *rt);
-  rt->arena = arena;
   rt->base_alloc = rt->alloc = alloc;
-  rt->base_ud = rt->alloc_ud = alloc_ud;
+  rt->base_ud = rt->alloc_ud = config->alloc_ud;
   if (config->memory_limit > 0) {
     rt->limit = config->memory_limit;
     rt->alloc = limited_alloc;
@@ -321,7 +294,7 @@ static neap_runtime *new_with_state(const neap_config *config, int *error) {
     if (L == NULL) uv_mutex_destroy(&rt->mutex);
   }
   if (L == NULL) {
-    free_struct(rt);
+    alloc(config->alloc_ud, rt, sizeof *rt, 0);
     return NULL;
   }
   init(rt, L, config);
@@ -396,7 +369,7 @@ void neap_free(neap_runtime *rt) {
   }
   lua_close(rt->L);
   release(rt);
-  free_struct(rt);
+  rt->base_alloc(rt->base_ud, rt, sizeof *rt, 0);
 }
 
 /* ---- running --------------------------------------------------------------------------- */

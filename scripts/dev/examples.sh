@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 check() { # name command...
   local name=$1 status want=0 golden=spec/examples/$1.out
   shift
-  timeout "${LIMIT:-60}" "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null
+  timeout -k 5 "${LIMIT:-60}" "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null
   status=$?
   [ -f "spec/examples/$name.code" ] && want=$(cat "spec/examples/$name.code")
   if [ "$status" != "$want" ]; then
