@@ -63,7 +63,8 @@ struct neap__timer {
 };
 
 /* How a wait uses its private words: for one of these three, and `object`, the
- * future or primitive that is waited for, or NULL. */
+ * future or primitive that is waited for, or NULL. An internal wait with an object
+ * has its finish called without a Lua state when its task is closed by force. */
 typedef struct neap__link {
   union {
     neap__watcher watcher;
@@ -195,6 +196,7 @@ struct neap__loop {
   uv_mutex_t mutex; /* guards `shared` */
   neap_wait *shared;
   bool lent, closed, running, stopping, debug, in_turn;
+  bool spare; /* closed to the end: the struct may be used again */
   double slow; /* loop.slow_callback_duration */
 };
 
@@ -258,6 +260,7 @@ struct neap_runtime {
   /* memory */
   lua_Alloc alloc;
   void *alloc_ud;
+  struct neap__arena *arena;
   lua_Alloc base_alloc; /* what `alloc` asks when there is a limit */
   void *base_ud;
   size_t used, limit;

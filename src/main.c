@@ -546,27 +546,14 @@ static int l_exit(lua_State *L) {
     neap_runtime *rt = h->rt;
     h->rt = NULL;
     neap_free(rt);
-    lua_close(h->L);
   }
   exit(code);
 }
 
 static void make_state(host *h) {
   lua_State *L = h->L;
-  if (h->options.no_env) {
-    lua_pushboolean(L, 1); /* where the libraries look for it */
-    lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
-  }
-  luaL_openlibs(L);
   make_arg(L, h->argc, h->argv, h->options.script);
   lua_gc(L, LUA_GCGEN, 0, 0); /* as in lua */
-
-  neap_config config = {.size = sizeof config, .L = L, .log = on_log};
-  int error = 0;
-  h->rt = neap_new(&config, &error);
-  if (h->rt == NULL) {
-    luaL_error(L, "%s", uv_strerror(error));
-  }
   lua_getglobal(L, "os");
   lua_pushlightuserdata(L, h);
   lua_pushcclosure(L, l_exit, 1);
@@ -628,11 +615,17 @@ int main(int argc, char **argv) {
     print_usage(argv[h.options.bad]);
     return EXIT_FAILURE;
   }
-  h.L = luaL_newstate();
-  if (h.L == NULL) {
-    message(PROGRAM, "cannot create state: not enough memory");
+  neap_config config = {.size = sizeof config, .log = on_log};
+  if (h.options.no_env) {
+    config.flags = NEAP_NO_ENV;
+  }
+  int error = 0;
+  h.rt = neap_new(&config, &error);
+  if (h.rt == NULL) {
+    message(PROGRAM, uv_strerror(error));
     return EXIT_FAILURE;
   }
+  h.L = neap_lua(h.rt);
   lua_pushcfunction(h.L, l_main);
   lua_pushlightuserdata(h.L, &h);
   if (lua_pcall(h.L, 1, 0, 0) != LUA_OK) {
@@ -649,6 +642,5 @@ int main(int argc, char **argv) {
     h.rt = NULL;
     neap_free(rt);
   }
-  lua_close(h.L);
   return h.code;
 }

@@ -10,6 +10,8 @@
  */
 #include "internal.h"
 
+#include "arena.h"
+
 #include <lualib.h>
 
 #include <signal.h>
@@ -224,6 +226,10 @@ static int l_start(lua_State *L) {
   const neap_config *config = lua_touserdata(L, 1);
   neap_runtime *rt = lua_touserdata(L, 2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
+  if (config->flags & NEAP_NO_ENV) {
+    lua_pushboolean(L, 1); /* where Lua's libraries look for it */
+    lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+  }
   if (!(config->flags & NEAP_NO_LIBS) && config->L == NULL) luaL_openlibs(L);
   set_path(L, "path", config->lua_path);
   set_path(L, "cpath", config->lua_cpath);
@@ -275,14 +281,38 @@ static neap_runtime *new_in_lent(const neap_config *config, int *error) {
   return *error == 0 ? rt : NULL;
 }
 
+static void free_struct(neap_runtime *rt) {
+  neap__arena *arena = rt->arena;
+  rt->base_alloc(rt->base_ud, rt, sizeof *rt, 0);
+  if (arena != NULL) neap__arena_free(arena);
+}
+
+/* Where nobody brings an allocator; the checking modes want to see every block. */
+static neap__arena *new_arena(const neap_config *config) {
+#ifdef NEAP_DEBUG
+  (void)config;
+  return NULL;
+#else
+  return config->alloc == NULL ? neap__arena_new() : NULL;
+#endif
+}
+
 static neap_runtime *new_with_state(const neap_config *config, int *error) {
-  lua_Alloc alloc = config->alloc != NULL ? config->alloc : plain_alloc;
-  neap_runtime *rt = alloc(config->alloc_ud, NULL, 0, sizeof *rt);
+  neap__arena *arena = new_arena(config);
+  lua_Alloc alloc = config->alloc != NULL ? config->alloc
+                    : arena != NULL       ? neap__arena_alloc
+                                          : plain_alloc;
+  void *alloc_ud = arena != NULL ? arena : config->alloc_ud;
+  neap_runtime *rt = alloc(alloc_ud, NULL, 0, sizeof *rt);
   *error = UV_ENOMEM;
-  if (rt == NULL) return NULL;
+  if (rt == NULL) {
+    if (arena != NULL) neap__arena_free(arena);
+    return NULL;
+  }
   memset(rt, 0, sizeof *rt);
+  rt->arena = arena;
   rt->base_alloc = rt->alloc = alloc;
-  rt->base_ud = rt->alloc_ud = config->alloc_ud;
+  rt->base_ud = rt->alloc_ud = alloc_ud;
   if (config->memory_limit > 0) {
     rt->limit = config->memory_limit;
     rt->alloc = limited_alloc;
@@ -295,7 +325,7 @@ static neap_runtime *new_with_state(const neap_config *config, int *error) {
     if (L == NULL) uv_mutex_destroy(&rt->mutex);
   }
   if (L == NULL) {
-    alloc(config->alloc_ud, rt, sizeof *rt, 0);
+    free_struct(rt);
     return NULL;
   }
   init(rt, L, config);
@@ -370,7 +400,7 @@ void neap_free(neap_runtime *rt) {
   }
   lua_close(rt->L);
   release(rt);
-  rt->base_alloc(rt->base_ud, rt, sizeof *rt, 0);
+  free_struct(rt);
 }
 
 /* ---- running --------------------------------------------------------------------------- */

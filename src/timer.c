@@ -27,14 +27,18 @@ static int sleep_finish(lua_State *L, neap_wait *wait) {
  * ready has had its turn. Waits. */
 static int l_sleep(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  lua_Number delay = luaL_checknumber(L, 1);
-  if (NEAP__UNLIKELY(delay != delay))
-    luaL_argerror(L, 1, "seconds expected, got NaN");
+  int is_integer;
+  lua_Number delay = 0;
+  if (lua_tointegerx(L, 1, &is_integer) != 0 || !is_integer) {
+    delay = luaL_checknumber(L, 1);
+    if (NEAP__UNLIKELY(delay != delay))
+      luaL_argerror(L, 1, "seconds expected, got NaN");
+  }
   neap__check_park(rt, L, "neap.sleep");
   neap_task *task = rt->current;
+  neap_wait *wait = &task->own;
   if (delay <= 0 && NEAP__LIKELY(task->co != NULL)) {
-    neap_wait *wait =
-        neap__own_wait(rt, sleep_abort, sleep_finish, "neap.sleep");
+    neap__own_wait(rt, sleep_abort, sleep_finish, "neap.sleep");
     wait->flags |= NEAP__WOKEN;
     neap__ready(task->future.loop, &task->item);
     return neap__park(rt, L, wait);
@@ -42,7 +46,7 @@ static int l_sleep(lua_State *L) {
   neap__loop *loop =
       task->co != NULL ? task->future.loop : neap__the_loop(L, rt);
   neap__timer_reserve(L, loop);
-  neap_wait *wait = neap__own_wait(rt, sleep_abort, sleep_finish, "neap.sleep");
+  neap__own_wait(rt, sleep_abort, sleep_finish, "neap.sleep");
   neap__timer *timer = &neap__link_of(wait)->timer;
   timer->fire = on_due;
   neap__timer_arm(loop, timer, neap__now() + neap__to_ns(delay));

@@ -75,6 +75,8 @@ enum {
   /* Open none of Lua's standard libraries (a lent state has its own). The module
      is there all the same: luaL_requiref(L, "neap", luaopen_neap, 1). */
   NEAP_NO_LIBS = 1,
+  /* Take no paths from the environment (LUA_PATH and its kin), as `lua -E`. */
+  NEAP_NO_ENV = 2,
 };
 
 /* How a runtime is made. Set `size` to sizeof(neap_config), zero the rest, and
@@ -98,7 +100,7 @@ typedef struct neap_config {
   const char *lua_cpath; /* package.cpath; NULL: Lua's default */
   double grace;         /* seconds that cancelled tasks get to end at shutdown;
                            0: 10 s */
-  unsigned flags;       /* NEAP_NO_LIBS */
+  unsigned flags;       /* NEAP_NO_LIBS, NEAP_NO_ENV */
 } neap_config;
 
 /* Makes a runtime. `config` may be NULL. On failure returns NULL and stores the
