@@ -122,8 +122,9 @@ static int results(lua_State *L, gather *g) {
 
 static int gather_finish(lua_State *L, neap_wait *wait) {
   gather *g = neap__link_of(wait)->object;
-  neap_runtime *rt = neap__rt(L);
   detach(g);
+  if (L == NULL) return 0;
+  neap_runtime *rt = neap__rt(L);
   neap__check_stopped(L, rt);
   if (wait->status < 0) return neap__raise_cancelled(L, rt);
   if (wait->flags & NEAP__FORWARDED) {
@@ -172,15 +173,53 @@ static int wait_for_all(lua_State *L, neap_runtime *rt, bool exceptions) {
   return neap__park(rt, L, wait);
 }
 
-/* Replaces the awaitable on top by a future that the caller may wait for. */
-static void make_future(lua_State *L, neap_runtime *rt, neap__loop *loop,
-                        int arg) {
-  neap__future *future = neap__ensure_future(L, rt, loop, 0, arg);
+/* Raises unless the caller may wait for this future. */
+static void check_future(lua_State *L, neap_runtime *rt, neap__loop *loop,
+                         neap__future *future) {
   if (future->loop != loop)
     luaL_error(L, "cannot gather a %s that belongs to another event loop",
                future->is_task ? "Task" : "Future");
   if (rt->current != NULL && future == &rt->current->future)
     luaL_error(L, "a task cannot gather itself");
+}
+
+/* Pushes awaitable i: of the list at 1, or argument i. */
+static inline void push_item(lua_State *L, bool listed, int i) {
+  if (listed) {
+    lua_geti(L, 1, i);
+  } else {
+    lua_pushvalue(L, i);
+  }
+}
+
+/* Pushes the list of futures of the n awaitables, starting what is none yet. Nothing
+ * starts when one of them is no awaitable. */
+static void make_futures(lua_State *L, neap_runtime *rt, bool listed, int n) {
+  neap__loop *loop = neap__the_loop(L, rt);
+  lua_createtable(L, n, 1);
+  int list = lua_gettop(L), missing = 0;
+  for (int i = 1; i <= n; i++) {
+    push_item(L, listed, i);
+    neap__future *future = neap__test_future(L, rt, -1);
+    if (future != NULL) {
+      check_future(L, rt, loop, future);
+    } else {
+      neap__check_awaitable(L, rt, -1, listed ? 1 : i);
+      lua_pop(L, 1);
+      lua_pushboolean(L, 0); /* so that the list has no holes */
+      missing++;
+    }
+    lua_rawseti(L, list, i);
+  }
+  for (int i = 1; missing > 0; i++) {
+    if (lua_rawgeti(L, list, i) == LUA_TBOOLEAN) {
+      push_item(L, listed, i);
+      neap__ensure_future(L, rt, loop, 0, listed ? 1 : i);
+      lua_rawseti(L, list, i);
+      missing--;
+    }
+    lua_settop(L, list);
+  }
 }
 
 /* gather(a, b, ...) -> one value of each, in order.
@@ -189,46 +228,24 @@ static void make_future(lua_State *L, neap_runtime *rt, neap__loop *loop,
  * others go on. Waits. */
 static int l_gather(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  int nargs = lua_gettop(L);
+  int n = lua_gettop(L);
   neap__check_park(rt, L, "neap.gather");
-  neap__loop *loop = neap__the_loop(L, rt);
-  bool listed = nargs > 0 && lua_istable(L, 1) &&
+  bool listed = n > 0 && lua_istable(L, 1) &&
                 luaL_getmetafield(L, 1, "__call") == LUA_TNIL;
   bool exceptions = false;
-  int n = nargs;
   if (listed) {
-    n = (int)luaL_len(L, 1);
     if (!lua_isnoneornil(L, 2)) {
       luaL_checktype(L, 2, LUA_TTABLE);
       lua_getfield(L, 2, "return_exceptions");
       exceptions = lua_toboolean(L, -1);
     }
+    n = (int)luaL_len(L, 1);
     lua_settop(L, 1);
   } else {
-    lua_settop(L, nargs);
+    lua_settop(L, n);
   }
-  /* No child starts when one of them is no awaitable. */
-  for (int i = 1; i <= n; i++) {
-    if (listed) {
-      lua_geti(L, 1, i);
-      neap__check_awaitable(L, rt, -1, 1);
-      lua_pop(L, 1);
-    } else {
-      neap__check_awaitable(L, rt, i, i);
-    }
-  }
-  lua_createtable(L, n, 1);
-  int list = lua_gettop(L);
-  for (int i = 1; i <= n; i++) {
-    if (listed) {
-      lua_geti(L, 1, i);
-    } else {
-      lua_pushvalue(L, i);
-    }
-    make_future(L, rt, loop, listed ? 1 : i);
-    lua_rawseti(L, list, i);
-  }
-  lua_replace(L, 1);
+  make_futures(L, rt, listed, n);
+  if (lua_gettop(L) > 1) lua_replace(L, 1);
   lua_settop(L, 1);
   lua_pushboolean(L, listed);
   return wait_for_all(L, rt, exceptions);

@@ -167,6 +167,8 @@ struct neap__site {
   char source[LUA_IDSIZE];
 };
 
+#define NEAP__SITE_CACHE 32
+
 typedef struct neap__entry {
   int64_t when; /* ns */
   uint64_t seq;
@@ -239,6 +241,7 @@ struct neap_runtime {
   neap__link_co *chain;
   struct neap__load *loads; /* modules that are being loaded */
   const void *mt[NEAP__KINDS]; /* identity of the metatables */
+  int mt_ref[NEAP__KINDS];     /* where the registry has them */
   /* anchors */
   neap_task **slots; /* slot -> task; NULL for what is no task */
   uint32_t nslots, slot_cap;
@@ -249,6 +252,7 @@ struct neap_runtime {
   neap__lost lost; /* head of the ring */
   neap__site **sites;
   uint32_t nsites;
+  const neap__site *site_cache[NEAP__SITE_CACHE];
   uint64_t last_id;
   neap_task *cancel_list; /* what neap__cancel has still to do */
   /* interrupts */
@@ -568,7 +572,10 @@ void neap__set_funcs(lua_State *L, neap_runtime *rt, const luaL_Reg *funcs);
 void neap__new_class(lua_State *L, neap_runtime *rt, enum neap__kind kind,
                      const char *name, const luaL_Reg *methods);
 /* Pushes the metatable. [-0, +1, -] */
-void neap__push_class(lua_State *L, neap_runtime *rt, enum neap__kind kind);
+static inline void neap__push_class(lua_State *L, const neap_runtime *rt,
+                                    enum neap__kind kind) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->mt_ref[kind]);
+}
 void *neap__check(lua_State *L, neap_runtime *rt, int index,
                   enum neap__kind kind, const char *name);
 

@@ -21,7 +21,6 @@
 
 static const char registry_keys[NEAP__REGS];
 static const char runtime_key = 0;
-static const char kind_keys[NEAP__KINDS];
 
 const char *neap_version(void) {
   return NEAP_VERSION;
@@ -93,12 +92,7 @@ void neap__new_class(lua_State *L, neap_runtime *rt, enum neap__kind kind,
   neap__set_funcs(L, rt, methods);
   rt->mt[kind] = lua_topointer(L, -1);
   lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &kind_keys[kind]);
-}
-
-void neap__push_class(lua_State *L, neap_runtime *rt, enum neap__kind kind) {
-  (void)rt;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &kind_keys[kind]);
+  rt->mt_ref[kind] = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 void *neap__check(lua_State *L, neap_runtime *rt, int index,

@@ -54,7 +54,15 @@ const neap__site *neap__site_at(lua_State *L, neap_runtime *rt, int level) {
   for (int tries = 0; tries < 8 && lua_getstack(L, level + tries, &ar);
        tries++) {
     lua_getinfo(L, "Sl", &ar);
-    if (ar.currentline > 0) return intern(rt, ar.short_src, ar.currentline);
+    if (ar.currentline <= 0) continue;
+    /* The address of the source only picks a place in the cache: it may have been
+     * used again for another text. */
+    size_t place = ((uintptr_t)ar.source >> 4) + (unsigned)ar.currentline;
+    const neap__site **cached = &rt->site_cache[place % NEAP__SITE_CACHE];
+    if (NEAP__LIKELY(*cached != NULL && (*cached)->line == ar.currentline &&
+                     strcmp((*cached)->source, ar.short_src) == 0))
+      return *cached;
+    return *cached = intern(rt, ar.short_src, ar.currentline);
   }
   return NULL;
 }
@@ -69,6 +77,7 @@ void neap__sites_free(neap_runtime *rt) {
   }
   neap__alloc(rt, rt->sites, BUCKETS * sizeof *rt->sites, 0);
   rt->sites = NULL;
+  memset(rt->site_cache, 0, sizeof rt->site_cache);
 }
 
 /* ---- names of functions ----------------------------------------------------------- */
