@@ -148,12 +148,20 @@ static int resume_done(lua_State *L, neap_runtime *rt, int n,
 }
 
 /* The task that this coroutine runs in goes on. */
+static int go_on(lua_State *L, neap_runtime *rt, lua_State *co) {
+  if (is_parked(rt, co)) lua_settop(co, -2);
+  int n = enter(L, rt, co, 0);
+  neap_task *task = rt->current;
+  if (NEAP__UNLIKELY(n != PASS_ON && task != NULL && task->wait != NULL))
+    neap__orphan(task); /* who does not know neap has ended the coroutine */
+  return n;
+}
+
 static int resumed_k(lua_State *L, int status, lua_KContext context) {
   (void)status;
   neap_runtime *rt = neap__rt(L);
   lua_State *co = lua_tothread(L, 1);
-  if (is_parked(rt, co)) lua_settop(co, -2);
-  return resume_done(L, rt, enter(L, rt, co, 0), context);
+  return resume_done(L, rt, go_on(L, rt, co), context);
 }
 
 /* coroutine.resume(co, ...) -> true and what it yields or returns, or false, error. */
@@ -203,8 +211,7 @@ static int wrapped_k(lua_State *L, int status, lua_KContext context) {
   (void)context;
   neap_runtime *rt = neap__rt(L);
   lua_State *co = lua_tothread(L, lua_upvalueindex(2));
-  if (is_parked(rt, co)) lua_settop(co, -2);
-  return wrap_done(L, rt, co, enter(L, rt, co, 0));
+  return wrap_done(L, rt, co, go_on(L, rt, co));
 }
 
 static int l_wrapped(lua_State *L) {
@@ -267,7 +274,8 @@ static int l_status(lua_State *L) {
 static int l_isyieldable(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   lua_State *co = lua_isnone(L, 1) ? L : check_coroutine(L);
-  bool of_task = rt->current != NULL && rt->current->co == co;
+  bool of_task = co == L ? rt->current != NULL && rt->current->co == L
+                         : neap__runs_body(co);
   lua_pushboolean(L, lua_isyieldable(co) && !of_task);
   return 1;
 }

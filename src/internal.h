@@ -474,6 +474,8 @@ uint32_t neap__anchor(lua_State *L, neap_runtime *rt); /* [-1, +0, m] */
 void neap__unanchor(lua_State *L, neap_runtime *rt, uint32_t slot);
 /* Whether `co` is the coroutine of a task that has not started. */
 bool neap__is_body(lua_State *co);
+/* Whether it is that of a task, started or not. */
+bool neap__runs_body(lua_State *co);
 /* Pushes the list of the loop's pending tasks, oldest first. [-0, +1, m] */
 void neap__push_tasks(lua_State *L, neap__loop *loop);
 

@@ -39,7 +39,9 @@ static inline void step(neap_task *task, lua_State *from) {
     task->started = 1;
     nargs = lua_gettop(co) - 1;
   }
-  int status = lua_resume(co, from, nargs, &nresults);
+  /* Not `from`: how deep in C functions the loop runs is not the task's concern. It
+   * could go so deep before, and must be able to when it goes on. */
+  int status = lua_resume(co, NULL, nargs, &nresults);
   if (NEAP__UNLIKELY(status != LUA_YIELD || task->wait == NULL))
     neap__step_end(task, from, status);
 }

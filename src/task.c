@@ -77,6 +77,30 @@ bool neap__is_body(lua_State *co) {
          lua_tocfunction(co, 1) == body;
 }
 
+bool neap__runs_body(lua_State *co) {
+  lua_Debug frame;
+  int low = 0, high = 1; /* the bottom frame is below `high` */
+  if (neap__is_body(co)) return true;
+  if (!lua_checkstack(co, 1) || !lua_getstack(co, 0, &frame)) return false;
+  while (lua_getstack(co, high, &frame)) {
+    low = high;
+    high *= 2;
+  }
+  while (high - low > 1) {
+    int middle = low + (high - low) / 2;
+    if (lua_getstack(co, middle, &frame)) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  lua_getstack(co, low, &frame);
+  lua_getinfo(co, "f", &frame);
+  bool found = lua_tocfunction(co, -1) == body;
+  lua_pop(co, 1);
+  return found;
+}
+
 static void keep_results(lua_State *L, neap_task *task, int n) {
   if (n > 1) {
     lua_createtable(L, n, 0);
@@ -174,7 +198,8 @@ static lua_State *fresh_coroutine(lua_State *L, int index) {
 
 static lua_State *take_coroutine(lua_State *L, neap_runtime *rt,
                                  uint32_t *slot) {
-  if (NEAP__LIKELY(rt->npool > 0)) {
+  /* A new one inherits the hook of its maker; those in the pool have none. */
+  if (NEAP__LIKELY(rt->npool > 0 && lua_gethook(L) == NULL)) {
     neap__free_co *free_co = &rt->pool[--rt->npool];
     *slot = free_co->slot;
     return free_co->co;
@@ -316,6 +341,8 @@ static void end_badly(neap_task *task, lua_State *L) {
 
 void neap__step_end(neap_task *task, lua_State *from, int status) {
   lua_State *co = task->co;
+  if (NEAP__UNLIKELY(task->wait != NULL && status != LUA_YIELD))
+    neap__orphan(task); /* its coroutine was ended by others */
   if (NEAP__LIKELY(status == LUA_OK)) {
     leave(task, from, !task->seen && lua_gethook(co) == NULL);
     return;
