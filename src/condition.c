@@ -43,6 +43,10 @@ static int wait_over(lua_State *L, condition *cond, int what) {
 static int retake(lua_State *L, condition *cond, int what);
 
 static int retake_finish(lua_State *L, neap_wait *wait) {
+  if (L == NULL) {
+    neap__lock_taken(neap__link_of(wait)->object, wait);
+    return 0;
+  }
   condition *cond = lua_touserdata(L, 1);
   int what = (int)lua_tointeger(L, 2);
   if (neap__lock_taken(cond->lock, wait)) return wait_over(L, cond, what);
@@ -61,6 +65,10 @@ static int retake(lua_State *L, condition *cond, int what) {
 }
 
 static int wait_finish(lua_State *L, neap_wait *wait) {
+  if (L == NULL) {
+    notify(neap__link_of(wait)->object, 1); /* it was notified in vain */
+    return 0;
+  }
   condition *cond = lua_touserdata(L, 1);
   int what = neap__link_of(wait)->object != NULL ? NOTIFIED : 0;
   if (wait->status < 0) what |= CANCELLED;

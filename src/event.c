@@ -21,6 +21,7 @@ static neap_aborted event_abort(neap_wait *wait) {
 }
 
 static int event_finish(lua_State *L, neap_wait *wait) {
+  if (L == NULL) return 0;
   if (wait->status < 0) return neap__raise_cancelled(L, neap__rt(L));
   lua_pushboolean(L, 1);
   return 1;

@@ -222,6 +222,7 @@ static int await_finish(lua_State *L, neap_wait *wait) {
   neap_task *task = rt->current;
   if (future->state == NEAP__PENDING)
     neap__unwatch(future, &neap__link_of(wait)->watcher);
+  if (L == NULL) return 0;
   neap__check_stopped(L, rt);
   if (wait->status == UV_ECANCELED) {
     if (future->state == NEAP__RAISED) neap__seen(future);

@@ -36,7 +36,7 @@ bool neap__lock_taken(neap__lock *lock, neap_wait *wait) {
 static int lock_finish(lua_State *L, neap_wait *wait) {
   neap__lock *lock = neap__link_of(wait)->object;
   if (!neap__lock_taken(lock, wait))
-    return neap__raise_cancelled(L, neap__rt(L));
+    return L == NULL ? 0 : neap__raise_cancelled(L, neap__rt(L));
   lua_settop(L, 1);
   return 1;
 }

@@ -78,7 +78,7 @@ static void init_handle(neap__loop *loop, void *handle, bool ref) {
 
 int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out) {
   neap__loop *loop = rt->loops;
-  while (loop != NULL && !loop->closed) loop = loop->next;
+  while (loop != NULL && !loop->spare) loop = loop->next;
   if (loop == NULL) {
     loop = neap__alloc(rt, NULL, 0, sizeof *loop);
     if (loop == NULL) return UV_ENOMEM;
@@ -89,7 +89,7 @@ int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out) {
   neap__loop *next = loop->next;
   memset(loop, 0, sizeof *loop);
   loop->next = next;
-  loop->closed = true; /* until all of it is there */
+  loop->closed = loop->spare = true; /* until all of it is there */
   loop->rt = rt;
   loop->slow = 0.1;
   loop->lent = lent != NULL;
@@ -119,7 +119,7 @@ int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out) {
     uv_idle_init(lent, &loop->idle);
     init_handle(loop, &loop->idle, true);
   }
-  loop->closed = false;
+  loop->closed = loop->spare = false;
   *out = loop;
   return 0;
 }
@@ -181,7 +181,8 @@ void neap__loop_finish(neap__loop *loop, lua_State *L) {
     if (!neap__alive(loop) || left <= 0 || atomic_load(&rt->interrupt) != 0)
       break;
     loop->stopping = false;
-    neap__turn(loop, L, left);
+    /* The ready ones may be the last: then there is nothing to wait for. */
+    neap__turn(loop, L, loop->nready > 0 ? 0 : left);
   }
   loop->running = false;
   neap__set_running(rt, outer);
@@ -258,6 +259,8 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   neap_runtime *rt = loop->rt;
   int forced = 0;
   if (loop->closed) return 0;
+  loop->closed = true; /* takes nothing new */
+  drop_handles(loop, L);
   for (uint32_t i = 0; i < rt->nslots && loop->ntasks > 0; i++) {
     neap_task *task = rt->slots[i];
     if (task == NULL || task->future.loop != loop) continue;
@@ -266,10 +269,9 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
     if (rt->slots[i] != task) continue; /* a handler ended it */
     neap__task_destroy(task, L);
+    drop_handles(loop, L); /* no task may stand there that is gone */
     forced++;
   }
-  loop->closed = true;
-  drop_handles(loop, L);
   lua_pushcfunction(L, l_report_lost);
   lua_pushlightuserdata(L, loop);
   if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
@@ -282,12 +284,13 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   if (rt->loop == loop) rt->loop = NULL;
   neap__push_loop(L, loop);
   loop_object *object = lua_touserdata(L, -1);
-  if (object != NULL) object->loop = NULL; /* the struct will be used again */
+  if (object != NULL) object->loop = NULL;
   lua_pop(L, 1);
   neap__reg_get(L, NEAP__R_LOOPS);
   lua_pushboolean(L, 0); /* the key stays, so that this cannot fail */
   lua_rawsetp(L, -2, loop);
   lua_pop(L, 1);
+  loop->spare = true;
   return forced;
 }
 
@@ -463,7 +466,7 @@ static int l_run(lua_State *L) {
   if (status == NEAP_EDEADLK) neap__push_deadlock(L, loop);
   bool stopped = status == 0 && future->state == NEAP__PENDING;
   neap__loop_finish(loop, L);
-  if (status != 0 || stopped) neap__seen(future);
+  neap__seen(future); /* its error is raised here, or gives way */
   neap__loop_close(loop, L);
   rt->loop = outer;
   if (status == NEAP_EDEADLK) return lua_error(L);
@@ -489,7 +492,8 @@ static int l_call_soon(lua_State *L) {
   return 1;
 }
 
-static int call_at(lua_State *L, neap__loop *loop, double when, int64_t ns) {
+static int call_at(lua_State *L, neap__loop *loop, double when, int64_t ns,
+                   int64_t now) {
   neap__check_callback(L, 3);
   neap__timer_reserve(L, loop);
   neap__handle *handle =
@@ -497,7 +501,7 @@ static int call_at(lua_State *L, neap__loop *loop, double when, int64_t ns) {
   handle->when = when;
   lua_pushvalue(L, -1);
   handle->slot = neap__anchor(L, loop->rt);
-  neap__timer_arm(loop, &handle->timer, ns);
+  neap__timer_arm(loop, &handle->timer, ns, now);
   return 1;
 }
 
@@ -507,7 +511,8 @@ static int l_call_later(lua_State *L) {
   lua_Number delay = luaL_checknumber(L, 2);
   luaL_argcheck(L, delay == delay, 2, "seconds expected, got NaN");
   int64_t now = neap__now();
-  return call_at(L, loop, (double)now / 1e9 + delay, now + neap__to_ns(delay));
+  return call_at(L, loop, (double)now / 1e9 + delay, now + neap__to_ns(delay),
+                 now);
 }
 
 /* loop:call_at(when, fn, ...) -> Handle. when: seconds of loop:time(). */
@@ -515,7 +520,7 @@ static int l_call_at(lua_State *L) {
   neap__loop *loop = self(L);
   lua_Number when = luaL_checknumber(L, 2);
   luaL_argcheck(L, when == when, 2, "seconds expected, got NaN");
-  return call_at(L, loop, when, neap__to_ns(when));
+  return call_at(L, loop, when, neap__to_ns(when), neap__now());
 }
 
 /* loop:create_task(fn, ...) -> Task of this loop. */

@@ -43,7 +43,7 @@ static int semaphore_finish(lua_State *L, neap_wait *wait) {
       sem->value++;
       wake_next(sem);
     }
-    return neap__raise_cancelled(L, neap__rt(L));
+    return L == NULL ? 0 : neap__raise_cancelled(L, neap__rt(L));
   }
   if (sem->value > 0) wake_next(sem);
   lua_settop(L, 1);

@@ -371,13 +371,19 @@ void neap__orphan(neap_task *task) {
   neap_wait *wait = task->wait;
   task->wait = NULL;
   if (wait == NULL) return;
-  wait->task = NULL;
   neap__loop *loop = task->future.loop;
   if (!(wait->flags & (NEAP__INTERNAL | NEAP__WOKEN))) loop->nexternal--;
   if (wait->flags & NEAP__INTERNAL) {
-    if (!(wait->flags & (NEAP__WOKEN | NEAP__ABORTING))) wait->abort(wait);
-    return; /* its memory is the task's own */
+    /* Its memory is the task's own. Nobody may know it any more. */
+    if (!(wait->flags & (NEAP__WOKEN | NEAP__ABORTING)) &&
+        wait->abort(wait) == NEAP__ABORT_FORWARDED)
+      neap__cancel_flush(loop->rt);
+    wait->task = NULL;
+    wait->status = UV_ECANCELED;
+    if (neap__link_of(wait)->object != NULL) wait->finish(NULL, wait);
+    return;
   }
+  wait->task = NULL;
   if (!(wait->flags & NEAP__WOKEN)) {
     if ((wait->flags & (NEAP__ABORTING | NEAP__SHARED)) ||
         wait->abort(wait) != NEAP_ABORT_DONE) {
