@@ -10,6 +10,9 @@
 
 #include <math.h>
 
+/* Deadlines nearer than this are looked at in the very next turn. */
+#define SOON 20000 /* ns */
+
 int64_t neap__now(void) {
   return (int64_t)uv_hrtime();
 }
@@ -67,7 +70,9 @@ static void sift_down(neap__loop *loop, uint32_t i, neap__entry entry) {
   place(loop, i, entry);
 }
 
-void neap__timer_arm(neap__loop *loop, neap__timer *timer, int64_t when) {
+void neap__timer_arm(neap__loop *loop, neap__timer *timer, int64_t when,
+                     int64_t now) {
+  if (when - now < SOON) loop->due_soon = true;
   neap__entry entry = {when, loop->heap_seq++, timer};
   sift_up(loop, loop->heap_len++, entry);
 }

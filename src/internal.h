@@ -191,12 +191,13 @@ struct neap__loop {
   neap__entry *heap; /* 4-ary, [0] is the soonest */
   uint32_t heap_len, heap_cap;
   uint64_t heap_seq;
-  int64_t last_poll;
+  int64_t last_poll; /* ticks */
   size_t nexternal; /* parked waits that a handle or thread ends */
   size_t nshared;   /* waits armed for other threads */
   size_t ntasks;    /* not done */
   uv_mutex_t mutex; /* guards `shared` */
   neap_wait *shared;
+  bool due_soon; /* a deadline was armed that is due about now */
   bool lent, closed, running, stopping, debug, in_turn;
   bool spare; /* closed to the end: the struct may be used again */
   double slow; /* loop.slow_callback_duration */
@@ -345,7 +346,9 @@ int64_t neap__now(void);
 int64_t neap__to_ns(double seconds);
 /* Makes room, so that the next arming cannot fail; raises for memory. */
 void neap__timer_reserve(lua_State *L, neap__loop *loop);
-void neap__timer_arm(neap__loop *loop, neap__timer *timer, int64_t when);
+/* `now` is the clock, for who just read it anyway. */
+void neap__timer_arm(neap__loop *loop, neap__timer *timer, int64_t when,
+                     int64_t now);
 void neap__timer_disarm(neap__loop *loop, neap__timer *timer);
 /* Fires what is due; returns the ns until the next deadline, or -1. */
 int64_t neap__timer_run(neap__loop *loop);

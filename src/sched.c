@@ -8,9 +8,20 @@
  */
 #include "internal.h"
 
-/* How long turns follow each other without a look at the operating system, while
- * tasks are ready. A look costs about 0.5 us. */
+/* How long turns follow each other without a look at the operating system and at the
+ * deadlines, while tasks are ready. A look costs about 0.5 us, reading the clock 25 ns,
+ * as much as half a switch; the processor's counter, where there is one, 8 ns. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define POLL_EVERY 25000 /* ticks of 0.2 to 0.7 ns: 5 to 17 us */
+static inline int64_t ticks(void) {
+  return (int64_t)__builtin_ia32_rdtsc();
+}
+#else
 #define POLL_EVERY 10000 /* ns */
+static inline int64_t ticks(void) {
+  return neap__now();
+}
+#endif
 
 void neap__ready(neap__loop *loop, neap__item *item) {
   if (NEAP__UNLIKELY(item->queued)) return;
@@ -102,7 +113,6 @@ static void poll_events(neap__loop *loop, int64_t wait) {
     uv_run(loop->uv, UV_RUN_ONCE);
     if (wait > 0) uv_timer_stop(&loop->timer);
   }
-  loop->last_poll = neap__now();
 }
 
 bool neap__alive(const neap__loop *loop) {
@@ -141,23 +151,28 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
   loop->in_turn = true;
   run_ready(loop, L);
   rt->current = NULL;
-  if (!root_goes_on(rt, loop)) {
-    if (loop->nready > 0 || wait == 0) {
+  bool look = loop->due_soon;
+  if (root_goes_on(rt, loop)) {
+    look = true; /* what is due is due before the root goes on */
+  } else if (loop->nready > 0 || wait == 0) {
+    int64_t now = ticks();
+    if (now - loop->last_poll >= POLL_EVERY || wait == 0) {
       /* A loop that nothing is registered on is not worth a look. */
-      if (neap__now() - loop->last_poll >= POLL_EVERY || wait == 0) {
-        if (uv_loop_alive(loop->uv)) {
-          poll_events(loop, 0);
-        } else {
-          loop->last_poll = neap__now();
-        }
-      }
-    } else {
-      int64_t due = neap__patience(loop);
-      if (due >= 0 && (wait < 0 || due < wait)) wait = due;
-      poll_events(loop, wait);
+      if (uv_loop_alive(loop->uv)) poll_events(loop, 0);
+      loop->last_poll = now;
+      look = true;
     }
+  } else {
+    int64_t due = neap__patience(loop);
+    if (due >= 0 && (wait < 0 || due < wait)) wait = due;
+    poll_events(loop, wait);
+    loop->last_poll = ticks();
+    look = true;
   }
-  neap__timer_run(loop);
+  if (look) {
+    loop->due_soon = false;
+    neap__timer_run(loop);
+  }
   loop->in_turn = false;
   rt->current = outer;
   rt->chain = chain;

@@ -49,7 +49,8 @@ static int l_sleep(lua_State *L) {
   neap__own_wait(rt, sleep_abort, sleep_finish, "neap.sleep");
   neap__timer *timer = &neap__link_of(wait)->timer;
   timer->fire = on_due;
-  neap__timer_arm(loop, timer, neap__now() + neap__to_ns(delay));
+  int64_t now = neap__now();
+  neap__timer_arm(loop, timer, now + neap__to_ns(delay), now);
   return neap__park(rt, L, wait);
 }
 
