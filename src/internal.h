@@ -18,6 +18,8 @@
 
 #include <lauxlib.h>
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "compat.h"
@@ -258,6 +260,9 @@ struct neap_runtime {
   neap_task *cancel_list; /* what neap__cancel has still to do */
   /* interrupts */
   _Atomic(uv_async_t *) async; /* wakes the loop that runs, or the current one */
+  bool catch_sigint;           /* as a module of a host that is not ours */
+  pthread_t thread;
+  struct sigaction host_sigint;
   uv_mutex_t mutex;            /* guards the life of what `async` points to */
   atomic_int interrupt; /* 0, or the signal */
   atomic_bool stop;
@@ -551,6 +556,12 @@ void neap__reg_set(lua_State *L, enum neap__reg which); /* [-1, +0, m] */
 /* The current loop, made if needed; NULL when it cannot be. Raises nothing. */
 neap__loop *neap__current_loop(neap_runtime *rt);
 void neap__embed_install(lua_State *L);
+
+/* ---- sigint.c ---------------------------------------------------------------- */
+
+/* Takes SIGINT for as long as a loop runs, for a runtime with `catch_sigint`. */
+void neap__sigint_catch(neap_runtime *rt);
+void neap__sigint_release(neap_runtime *rt);
 
 /* ---- modules ----------------------------------------------------------------- */
 

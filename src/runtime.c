@@ -410,6 +410,13 @@ uv_loop_t *neap_loop(neap_runtime *rt) {
 }
 
 void neap__set_running(neap_runtime *rt, neap__loop *loop) {
+  if (rt->catch_sigint && (rt->running == NULL) != (loop == NULL)) {
+    if (loop != NULL) {
+      neap__sigint_catch(rt);
+    } else {
+      neap__sigint_release(rt);
+    }
+  }
   rt->running = loop;
   neap__loop *target = loop != NULL ? loop : rt->loop;
   atomic_store_explicit(&rt->async, target != NULL ? &target->async : NULL,
@@ -668,8 +675,10 @@ int luaopen_neap(lua_State *L) {
                           .grace = 1};
     lua_pop(L, 1);
     int error;
-    if (neap_new(&config, &error) == NULL)
+    neap_runtime *rt = neap_new(&config, &error);
+    if (rt == NULL)
       return luaL_error(L, "neap cannot start: %s", uv_strerror(error));
+    rt->catch_sigint = true;
     lua_newuserdatauv(L, 0, 0);
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, l_state_closes);
