@@ -374,6 +374,9 @@ int64_t neap__patience(neap__loop *loop);
 
 /* neap_park for those who know the runtime. */
 int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait);
+/* Lets all that is ready go first: for a task, not the root. Its frame's arguments
+ * but the first are the results. */
+int neap__yield(neap_runtime *rt, lua_State *L, const char *name);
 /* Prepares the running task's own wait. */
 neap_wait *neap__own_wait(neap_runtime *rt, neap_abort abort,
                           neap_finish finish, const char *name);

@@ -37,12 +37,8 @@ static int l_sleep(lua_State *L) {
   neap__check_park(rt, L, "neap.sleep");
   neap_task *task = rt->current;
   neap_wait *wait = &task->own;
-  if (delay <= 0 && NEAP__LIKELY(task->co != NULL)) {
-    neap__own_wait(rt, sleep_abort, sleep_finish, "neap.sleep");
-    wait->flags |= NEAP__WOKEN;
-    neap__ready(task->future.loop, &task->item);
-    return neap__park(rt, L, wait);
-  }
+  if (delay <= 0 && NEAP__LIKELY(task->co != NULL))
+    return neap__yield(rt, L, "neap.sleep");
   neap__loop *loop =
       task->co != NULL ? task->future.loop : neap__the_loop(L, rt);
   neap__timer_reserve(L, loop);

@@ -129,6 +129,13 @@ static int finish(lua_State *L, neap_task *task, neap_wait *wait) {
   return wait->finish(L, wait);
 }
 
+static int resumed_by_others(lua_State *L, const neap_wait *wait) {
+  return luaL_error(L,
+                    "a coroutine that waits in '%s' was resumed by a function "
+                    "that does not know neap",
+                    wait->name);
+}
+
 /* The task runs again. */
 static int parked_k(lua_State *L, int status, lua_KContext context) {
   neap_wait *wait = (neap_wait *)context;
@@ -136,8 +143,7 @@ static int parked_k(lua_State *L, int status, lua_KContext context) {
   (void)status;
   neap_runtime *rt = task->future.loop->rt;
   if (NEAP__UNLIKELY(rt->current != task || !(wait->flags & NEAP__WOKEN)))
-    return luaL_error(L, "a coroutine that waits in '%s' was resumed by a "
-                         "function that does not know neap", wait->name);
+    return resumed_by_others(L, wait);
   stress(rt, L);
   return finish(L, task, wait);
 }
@@ -208,6 +214,37 @@ int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait) {
   stress(rt, L);
   lua_pushlightuserdata(L, rt); /* the mark that coro.c looks for */
   return lua_yieldk(L, 1, (lua_KContext)wait, parked_k);
+}
+
+/* The task that let others go first runs again. */
+static int yielded_k(lua_State *L, int status, lua_KContext context) {
+  neap_task *task = (neap_task *)context;
+  neap_runtime *rt = task->future.loop->rt;
+  (void)status;
+  if (NEAP__UNLIKELY(rt->current != task || task->item.queued))
+    return resumed_by_others(L, &task->own);
+  stress(rt, L);
+  task->wait = NULL;
+  task->own.task = NULL;
+  if (NEAP__UNLIKELY(task->must_cancel)) {
+    task->must_cancel = 0;
+    return neap__raise_cancelled(L, rt);
+  }
+  return lua_gettop(L) - 1;
+}
+
+int neap__yield(neap_runtime *rt, lua_State *L, const char *name) {
+  neap_task *task = rt->current;
+  neap_wait *wait = &task->own;
+  wait->name = name;
+  wait->flags = NEAP__INTERNAL | NEAP__WOKEN;
+  wait->task = task;
+  neap__link_of(wait)->object = NULL;
+  task->wait = wait;
+  neap__ready(task->future.loop, &task->item);
+  stress(rt, L);
+  lua_pushlightuserdata(L, rt);
+  return lua_yieldk(L, 1, (lua_KContext)task, yielded_k);
 }
 
 int neap_park(lua_State *L, neap_wait *wait) {
