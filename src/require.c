@@ -217,7 +217,7 @@ void neap__require_open(lua_State *L, neap_runtime *rt) {
   neap__new_class(L, rt, NEAP__K_LOAD, "neap.load", methods);
   lua_pop(L, 1);
   lua_pushglobaltable(L);
-  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   neap__push_self(L, rt);
   if (lua_getfield(L, -2, "package") == LUA_TTABLE) {
     lua_pushcclosure(L, l_require, 2);
