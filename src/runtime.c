@@ -562,6 +562,7 @@ int neap_step(neap_runtime *rt, double timeout) {
   loop->stopping = false;
   neap__set_running(rt, NULL);
   neap__loop_rearm(loop);
+  if (atomic_exchange(&rt->interrupt, 0) != 0) return UV_EINTR;
   size_t pending = loop->nready + loop->heap_len + loop->nexternal +
                    loop->nshared;
   if (loop->ntasks > pending) pending = loop->ntasks;

@@ -165,6 +165,8 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
   } else {
     int64_t due = neap__patience(loop);
     if (due >= 0 && (wait < 0 || due < wait)) wait = due;
+    /* The timer that ends a poll must not be all that it waits for. */
+    if (wait > 0 && due < 0 && !neap__alive(loop)) wait = 0;
     poll_events(loop, wait);
     loop->last_poll = ticks();
     look = true;

@@ -160,8 +160,9 @@ NEAP_API const char *neap_report(neap_runtime *rt);
 NEAP_API int neap_run(neap_runtime *rt);
 
 /* One turn: runs what is ready, then waits for events at most `timeout` seconds
- * (0: just looks; negative: until there are some). Returns the number of tasks,
- * deadlines and operations that are still pending; UV_EBUSY as neap_run. */
+ * (0: just looks; negative: until there are some); where nothing is left to wait for
+ * it returns at once. Returns the number of tasks, deadlines and operations that are
+ * still pending; UV_EINTR after neap_interrupt or neap_exit; UV_EBUSY as neap_run. */
 NEAP_API int neap_step(neap_runtime *rt, double timeout);
 
 /* For foreign event loops: a descriptor that is readable when neap_step has
