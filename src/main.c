@@ -540,7 +540,9 @@ static int l_exit(lua_State *L) {
       return results;
     }
     release_signals();
-    neap_shutdown(h->rt);
+    if (!close) {
+      neap_shutdown(h->rt);
+    }
   }
   if (close) {
     neap_runtime *rt = h->rt;

@@ -386,6 +386,8 @@ void neap_free(neap_runtime *rt) {
     for (neap__loop *loop = rt->loops; loop != NULL; loop = loop->next)
       loop->running = loop->in_turn = false;
   }
+  /* What the main chunk has still open may wait, so it comes before the rest. */
+  if (!rt->lent_L && !rt->shut) neap__close_thread(rt->L, NULL);
   neap_shutdown(rt);
   rt->closing = true;
   if (rt->lent_L) {
