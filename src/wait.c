@@ -51,7 +51,10 @@ static void check_place(neap_runtime *rt, lua_State *L, const char *name) {
       while (link->by == NULL && lua_isyieldable(link->from) &&
              link->prev != NULL)
         link = link->prev;
-      cannot_yield(L, link->from, link->by, name);
+      const char *by = link->by;
+      if (by == NULL && link->prev != NULL && link->prev->co == link->from)
+        by = link->prev->by; /* a coroutine inside a handler */
+      cannot_yield(L, link->from, by, name);
     }
   }
   if (!lua_isyieldable(L)) cannot_yield(L, L, NULL, name);
