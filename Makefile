@@ -103,7 +103,7 @@ EMBED := \
     $(filter-out $(EMBED_MOD_SRC),$(EMBED_SRC))) \
   $(EMBED_MOD_SRC:scripts/embed/%.c=$(B)/embed/%.so)
 
-C_FILES := $(wildcard src/*.c src/*.h src/include/*.h spec/c/*.c spec/c/*.h \
+C_FILES := $(wildcard scripts/dev/*.h src/*.c src/*.h src/include/*.h spec/c/*.c spec/c/*.h \
   scripts/embed/*.c)
 LINT_C := $(wildcard src/*.c) $(EMBED_SRC)
 SH_FILES := $(wildcard scripts/dev/*.sh) .ci/run
@@ -302,7 +302,8 @@ lint: deps-dev ## luacheck, clang-tidy, cppcheck, shellcheck
 	  -Isrc -Isrc/include -j$(JOBS) $(LINT_C)
 	@echo clang-tidy $(LINT_C)
 	@printf '%s\n' $(LINT_C) | xargs -P$(JOBS) -n4 sh -c \
-	  'clang-tidy --quiet "$$@" -- -std=c11 $(CPPFLAGS) 2>/dev/null' tidy
+	  'clang-tidy --quiet "$$@" -- -std=c11 $(CPPFLAGS) \
+  -include scripts/dev/noreturn.h 2>/dev/null' tidy
 
 .PHONY: check-layers
 check-layers: ## the rules of docs/ARCHITECTURE.md that a machine can see
