@@ -23,7 +23,7 @@ static bool is_parked(const neap_runtime *rt, lua_State *co) {
 
 static lua_State *check_coroutine(lua_State *L) {
   lua_State *co = lua_tothread(L, 1);
-  if (co == NULL) luaL_typeerror(L, 1, "coroutine");
+  if (co == NULL) luaL_typeerror(L, 1, "thread");
   return co;
 }
 
