@@ -217,6 +217,8 @@ static void on_walk(uv_handle_t *handle, void *arg) {
 }
 
 static void close_uv(neap__loop *loop) {
+  /* Other threads still hold waits of this loop: each calls once more. */
+  while (loop->nshared > 0) uv_run(loop->uv, UV_RUN_ONCE);
   neap__forget_async(loop->rt, &loop->async);
   uv_close((uv_handle_t *)&loop->async, on_closed);
   uv_close((uv_handle_t *)&loop->timer, on_closed);

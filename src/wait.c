@@ -38,7 +38,10 @@ static void check_place(neap_runtime *rt, lua_State *L, const char *name) {
                "cannot wait in '%s' inside a loop callback (start a task there: "
                "neap.create_task)",
                name);
-  if (task == &rt->root) return;
+  if (task == &rt->root) {
+    neap__the_loop(L, rt); /* what is started next needs it, and must not fail */
+    return;
+  }
   if (L != task->co) {
     neap__link_co *link = rt->chain;
     if (link == NULL || link->co != L)
@@ -253,7 +256,8 @@ int neap__yield(neap_runtime *rt, lua_State *L, const char *name) {
 int neap_park(lua_State *L, neap_wait *wait) {
   neap_runtime *rt = neap_of(L);
   wait->flags &= NEAP__SHARED | NEAP__EXEMPT;
-  wait->status = 0;
+  /* Another thread may have written it already. */
+  if (!(wait->flags & NEAP__SHARED)) wait->status = 0;
   return neap__park(rt, L, wait);
 }
 
@@ -459,8 +463,9 @@ void neap__check_stopped(lua_State *L, neap_runtime *rt) {
     if (lua_isnil(L, -1)) neap__push_deadlock(L, rt->root.future.loop);
     lua_error(L);
   }
-  if (rt->root.future.loop->stopping) {
-    rt->root.future.loop->stopping = false;
+  neap__loop *loop = rt->root.future.loop; /* NULL before its first wait */
+  if (loop != NULL && loop->stopping) {
+    loop->stopping = false;
     neap__raise(L, NEAP__INVALIDSTATEERROR,
                 "Event loop stopped before Future completed.");
   }
