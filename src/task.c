@@ -107,9 +107,9 @@ static void keep_results(lua_State *L, neap_task *task, int n) {
     lua_insert(L, -n - 1);
     for (int i = n; i >= 1; i--) lua_rawseti(L, -i - 1, i);
   }
-  if (n == 0) lua_pushnil(L);
-  lua_setiuservalue(L, 1, NEAP__OUTCOME);
   task->future.nresults = n;
+  if (n == 0) return; /* nobody reads the value of no result */
+  lua_setiuservalue(L, 1, NEAP__OUTCOME);
 }
 
 /* The error is at the top of the stack, the Task at index 1. */
