@@ -3,7 +3,8 @@
 # program made from scripts/embed/*.c, and compares what they print with
 # spec/examples/NAME.out (spec/examples/embed_NAME.out). spec/examples/NAME.code
 # holds the exit code where it is not 0. A module (embed/NAME.so) is loaded by
-# scripts/embed/NAME.lua.
+# scripts/embed/NAME.lua. A script with the line `-- test: SIGINT after "TEXT"` is sent
+# that signal once it has printed a line that contains TEXT.
 set -u
 
 build=$1
@@ -11,12 +12,40 @@ shift
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# Runs a command that is to be interrupted; its exit code. In the background SIGINT would
+# be ignored, and `timeout` would send it twice if it were not in the foreground.
+interrupted() { # signal text output error command...
+  local signal=$1 text=$2 output=$3 error=$4 pid
+  shift 4
+  timeout --foreground -k 5 "${LIMIT:-60}" env --default-signal="${signal#SIG}" "$@" \
+    >"$output" 2>"$error" </dev/null &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null; do
+    if grep -qF -- "$text" "$output"; then
+      kill -s "${signal#SIG}" "$pid"
+      break
+    fi
+    sleep 0.05
+  done
+  wait "$pid"
+}
+
 # The output is compared byte by byte. A missing .out file is a failure too.
 check() { # name command...
   local name=$1 status want=0 golden=spec/examples/$1.out
+  local how='^-- test: \(SIG[A-Z0-9]*\) after "\(.*\)"$' signal='' text=''
   shift
-  timeout -k 5 "${LIMIT:-60}" "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null
-  status=$?
+  if [ -f "scripts/$name.lua" ]; then
+    signal=$(sed -n "s/$how/\\1/p" "scripts/$name.lua")
+    text=$(sed -n "s/$how/\\2/p" "scripts/$name.lua")
+  fi
+  if [ -n "$signal" ]; then
+    interrupted "$signal" "$text" "$work/$name.out" "$work/$name.err" "$@"
+    status=$?
+  else
+    timeout -k 5 "${LIMIT:-60}" "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null
+    status=$?
+  fi
   [ -f "spec/examples/$name.code" ] && want=$(cat "spec/examples/$name.code")
   if [ "$status" != "$want" ]; then
     echo "FAIL  $name (exit code $status, expected $want)"
