@@ -26,7 +26,8 @@ for i, name in ipairs { "Ann", "Bob", "Cy" } do
 end
 neap.get_event_loop():call_later(0.1, print, "everybody is at work")
 
-local ok, err = pcall(neap.gather, tasks)
+-- With return_exceptions gather waits for all of them, also while they are cancelled.
+local ok, err = pcall(neap.gather, tasks, { return_exceptions = true })
 if not ok and neap.KeyboardInterrupt:is(err) then
   io.stderr:write "\n"
   local cancelled = 0
