@@ -518,6 +518,8 @@ int neap__loop_close(neap__loop *loop, lua_State *L);
 void neap__loops_free(neap_runtime *rt);
 /* On a lent loop that others run: keeps it going exactly while we have work. */
 void neap__loop_rearm(neap__loop *loop);
+/* On a lent loop that we run ourselves: takes that back, or polls would not wait. */
+void neap__loop_disarm(neap__loop *loop);
 void neap__set_running(neap_runtime *rt, neap__loop *loop);
 void neap__forget_async(neap_runtime *rt, const uv_async_t *async);
 

@@ -69,6 +69,12 @@ void neap__loop_rearm(neap__loop *loop) {
   }
 }
 
+void neap__loop_disarm(neap__loop *loop) {
+  if (!loop->lent) return;
+  uv_idle_stop(&loop->idle);
+  uv_timer_stop(&loop->timer);
+}
+
 static void init_handle(neap__loop *loop, void *handle, bool ref) {
   uv_handle_t *h = handle;
   h->data = loop;

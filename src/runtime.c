@@ -412,6 +412,7 @@ uv_loop_t *neap_loop(neap_runtime *rt) {
 }
 
 void neap__set_running(neap_runtime *rt, neap__loop *loop) {
+  if (loop != NULL) neap__loop_disarm(loop);
   if (rt->catch_sigint && (rt->running == NULL) != (loop == NULL)) {
     if (loop != NULL) {
       neap__sigint_catch(rt);
