@@ -17,6 +17,7 @@ trap 'rm -rf "$work"' EXIT
 interrupted() { # signal text output error command...
   local signal=$1 text=$2 output=$3 error=$4 pid
   shift 4
+  : >"$output"
   timeout --foreground -k 5 "${LIMIT:-60}" env --default-signal="${signal#SIG}" "$@" \
     >"$output" 2>"$error" </dev/null &
   pid=$!
