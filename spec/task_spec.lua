@@ -398,6 +398,7 @@ describe("a task", function()
   describe("current_task", function()
     it("is nil at top level and in callbacks", function()
       assert.is_nil(neap.current_task())
+      assert.equal(1, select("#", neap.current_task())) -- nil, not nothing
       local seen = "unset"
       neap.get_event_loop():call_soon(function() seen = neap.current_task() end)
       settle()

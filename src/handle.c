@@ -123,8 +123,11 @@ static int l_cancelled(lua_State *L) {
 /* handle:when() -> loop time at which it is due, in seconds; nil for call_soon. */
 static int l_when(lua_State *L) {
   neap__handle *handle = self(L);
-  if (handle->when < 0) return 0;
-  lua_pushnumber(L, handle->when);
+  if (handle->when < 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushnumber(L, handle->when);
+  }
   return 1;
 }
 

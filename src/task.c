@@ -143,9 +143,20 @@ static void fail(lua_State *L, neap_task *task) {
   neap__track_lost(L, rt, &task->future);
 }
 
+/* A cancellation that found no wait to be raised at. */
+static void end_cancelled(lua_State *L, neap_task *task) {
+  task->must_cancel = 0;
+  lua_getiuservalue(L, 1, NEAP__OUTCOME); /* the message */
+  neap__error_new(L, NEAP__CANCELLEDERROR);
+  fail(L, task);
+}
+
 static int body_k(lua_State *L, int status, lua_KContext context) {
   neap_task *task = (neap_task *)context;
-  if (NEAP__LIKELY(status == LUA_OK || status == LUA_YIELD)) {
+  if (NEAP__UNLIKELY(task->must_cancel) &&
+      (status == LUA_OK || status == LUA_YIELD)) {
+    end_cancelled(L, task);
+  } else if (NEAP__LIKELY(status == LUA_OK || status == LUA_YIELD)) {
     keep_results(L, task, lua_gettop(L) - 2);
     neap__complete(&task->future, NEAP__RETURNED);
   } else {
@@ -161,10 +172,7 @@ static int body(lua_State *L) {
   lua_getstack(L, 0, &frame);
   task->body = frame.i_ci;
   if (NEAP__UNLIKELY(task->must_cancel)) { /* before it could start */
-    task->must_cancel = 0;
-    lua_getiuservalue(L, 1, NEAP__OUTCOME);
-    neap__error_new(L, NEAP__CANCELLEDERROR);
-    fail(L, task);
+    end_cancelled(L, task);
     return 0;
   }
   int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2,
@@ -451,8 +459,11 @@ static int l_ensure_future(lua_State *L) {
 /* current_task() -> the running Task; nil at top level and in callbacks. */
 static int l_current_task(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  if (rt->current == NULL || rt->current == &rt->root) return 0;
-  neap__push_task(L, rt->current);
+  if (rt->current == NULL || rt->current == &rt->root) {
+    lua_pushnil(L);
+  } else {
+    neap__push_task(L, rt->current);
+  }
   return 1;
 }
 
@@ -531,7 +542,10 @@ static int l_set_name(lua_State *L) {
 /* task:get_coro() -> its coroutine; nil when it is done. */
 static int l_get_coro(lua_State *L) {
   neap_task *task = self(L);
-  if (task->co == NULL) return 0;
+  if (task->co == NULL) {
+    lua_pushnil(L);
+    return 1;
+  }
   task->seen = 1;
   lua_pushthread(task->co);
   if (task->co != L) lua_xmove(task->co, L, 1);
@@ -559,8 +573,8 @@ static int l_traceback(lua_State *L) {
     neap__push_stack(L, task);
     return 1;
   }
-  if (lua_getiuservalue(L, 1, NEAP__EXTRA) != LUA_TTABLE) return 0;
-  lua_getfield(L, -1, "traceback");
+  if (lua_getiuservalue(L, 1, NEAP__EXTRA) == LUA_TTABLE)
+    lua_getfield(L, -1, "traceback");
   return 1;
 }
 
