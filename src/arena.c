@@ -7,7 +7,7 @@
  * size each, in steps of 16; larger ones from malloc. A slab is aligned to its size,
  * so that a block leads to it. Slabs that become empty are used for any size again,
  * and their pages go back to the system when many are empty. Measured against malloc
- * and a general-purpose library in docs/decisions/002-arena.md.
+ * and a general-purpose library in docs/decisions/001-small-block-arena.md.
  */
 #include "arena.h"
 
