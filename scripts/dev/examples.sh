@@ -51,9 +51,11 @@ check() { # name command...
   if [ "$status" != "$want" ]; then
     echo "FAIL  $name (exit code $status, expected $want)"
     sed 's/^/  /' "$work/$name.err"
+    echo
   elif ! diff -u "$golden" "$work/$name.out" >"$work/$name.diff" 2>&1; then
     echo "FAIL  $name"
     sed 's/^/  /' "$work/$name.diff" "$work/$name.err"
+    echo
   else
     echo "ok    $name"
   fi
