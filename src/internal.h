@@ -129,6 +129,7 @@ struct neap_task {
   neap_wait own;         /* for waits that need no memory of their own */
   const neap__site *site; /* where it was created */
   neap_task *cancel_next; /* while neap__cancel works off its list */
+  uint64_t cancel_mark;   /* 1 + the number of its latest list */
   uint64_t id;
   uint32_t slot;
   uint32_t raises; /* how often a cancellation was raised in it */
@@ -258,6 +259,7 @@ struct neap_runtime {
   const neap__site *site_cache[NEAP__SITE_CACHE];
   uint64_t last_id;
   neap_task *cancel_list; /* what neap__cancel has still to do */
+  uint64_t cancel_mark;   /* how many lists there were */
   /* interrupts */
   _Atomic(uv_async_t *) async; /* wakes the loop that runs, or the current one */
   bool catch_sigint;           /* as a module of a host that is not ours */

@@ -327,7 +327,9 @@ void neap__take_shared(neap__loop *loop) {
 void neap__cancel_push(neap_runtime *rt, neap_task *task) {
   if (task->future.state != NEAP__PENDING) return;
   task->cancelling++;
-  if (task->cancel_next != NULL) return; /* stands in the list already */
+  /* Once a list is enough, and those who await each other would go on forever. */
+  if (task->cancel_mark == rt->cancel_mark + 1) return;
+  task->cancel_mark = rt->cancel_mark + 1;
   task->cancel_next = rt->cancel_list != NULL ? rt->cancel_list : task;
   rt->cancel_list = task;
 }
@@ -373,6 +375,7 @@ static void flush(neap_runtime *rt, lua_State *L, int message) {
     if (message != 0 && lua_checkstack(L, 4)) set_message(L, task, message);
     cancel_one(task);
   }
+  rt->cancel_mark++;
 }
 
 void neap__cancel_flush(neap_runtime *rt) {
