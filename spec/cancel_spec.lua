@@ -183,6 +183,38 @@ describe("cancelling", function()
       assert.is_true(went_on)
     end)
 
+    local waits = {
+      sleep = function() neap.sleep(3600) end,
+      future = function() neap.Future():await() end,
+      task = function() neap.create_task(neap.sleep, 3600):await() end,
+      event = function() neap.Event():wait() end,
+      gather = function() neap.gather(neap.Future(), neap.Future()) end,
+    }
+    for name, wait in pairs(waits) do
+      it("ends a wait in a " .. name .. " as soon as it begins", function()
+        local task = neap.create_task(function()
+          neap.current_task():cancel "self"
+          wait()
+        end)
+        settle()
+        assert.is_true(task:cancelled())
+        assert.equal("self", catch(task.result, task).message)
+      end)
+    end
+
+    it("by way of a task that awaits it ends the wait as well", function()
+      local outer
+      local inner = neap.create_task(function()
+        neap.sleep(0)
+        outer:cancel "round"
+        neap.sleep(3600)
+      end)
+      outer = neap.create_task(function() inner:await() end)
+      settle()
+      assert.is_true(inner:cancelled())
+      assert.is_true(outer:cancelled())
+    end)
+
     it("without a further wait cancels the task at its end", function()
       local task = neap.create_task(function()
         neap.current_task():cancel()

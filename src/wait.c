@@ -209,6 +209,8 @@ static int park_root(neap_runtime *rt, lua_State *L, neap_wait *wait) {
   return finish(L, root, wait);
 }
 
+static void cancel_parked(lua_State *L, neap_task *task);
+
 int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait) {
   neap_task *task = rt->current;
   wait->task = task;
@@ -217,6 +219,7 @@ int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait) {
     task->future.loop = neap__the_loop(L, rt);
   if (!(wait->flags & NEAP__INTERNAL)) task->future.loop->nexternal++;
   if (NEAP__UNLIKELY(task == &rt->root)) return park_root(rt, L, wait);
+  if (NEAP__UNLIKELY(task->must_cancel)) cancel_parked(L, task);
   stress(rt, L);
   lua_pushlightuserdata(L, rt); /* the mark that coro.c looks for */
   return lua_yieldk(L, 1, (lua_KContext)wait, parked_k);
@@ -380,6 +383,20 @@ static void flush(neap_runtime *rt, lua_State *L, int message) {
 
 void neap__cancel_flush(neap_runtime *rt) {
   flush(rt, NULL, 0);
+}
+
+/* The running task was cancelled before it began this wait. [-0, +0, -] */
+static void cancel_parked(lua_State *L, neap_task *task) {
+  int message = 0;
+  task->must_cancel = 0;
+  cancel_one(task);
+  if (lua_checkstack(L, 4)) {
+    neap__push_task(L, task);
+    lua_getiuservalue(L, -1, NEAP__OUTCOME);
+    message = lua_gettop(L);
+  }
+  flush(task->future.loop->rt, L, message);
+  if (message != 0) lua_settop(L, message - 2);
 }
 
 bool neap__cancel(neap_task *task, lua_State *L, int message) {
