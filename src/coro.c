@@ -295,7 +295,7 @@ static int l_close(lua_State *L) {
   const char *state = status_of(rt, L, co);
   if (state[0] != 's' && state[0] != 'd')
     return luaL_error(L, "cannot close a %s coroutine", state);
-  if (close_coroutine(L, rt, co, "coroutine.close") == LUA_OK) {
+  if (close_coroutine(L, rt, co, "'coroutine.close'") == LUA_OK) {
     lua_pushboolean(L, 1);
     return 1;
   }

@@ -82,34 +82,51 @@ void neap__sites_free(neap_runtime *rt) {
 
 /* ---- names of functions ----------------------------------------------------------- */
 
-/* Pushes "table.sort" for a function found in a loaded module. [-1, +1, m] */
-static bool push_global_name(lua_State *L) {
-  int function = lua_gettop(L);
-  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  lua_pushnil(L);
-  while (lua_next(L, -2)) {
-    if (lua_type(L, -2) == LUA_TSTRING && lua_istable(L, -1)) {
-      lua_pushnil(L);
-      while (lua_next(L, -2)) {
-        if (lua_type(L, -2) == LUA_TSTRING && lua_rawequal(L, -1, function)) {
-          const char *module = lua_tostring(L, -4);
-          const char *name = lua_tostring(L, -2);
-          if (strcmp(module, "_G") == 0) {
-            lua_pushstring(L, name);
-          } else {
-            lua_pushfstring(L, "%s.%s", module, name);
-          }
-          lua_replace(L, function);
-          lua_settop(L, function);
-          return true;
+/* Whether the function at `function` is a field of the module on top of the stack;
+ * then it is replaced by its name. [-1, +0, m] */
+static bool find_in_module(lua_State *L, int function, const char *module) {
+  if (lua_istable(L, -1)) {
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+      if (lua_type(L, -2) == LUA_TSTRING && lua_rawequal(L, -1, function)) {
+        const char *name = lua_tostring(L, -2);
+        if (strcmp(module, "_G") == 0) {
+          lua_pushstring(L, name);
+        } else {
+          lua_pushfstring(L, "%s.%s", module, name);
         }
-        lua_pop(L, 1);
+        lua_replace(L, function);
+        return true;
       }
+      lua_pop(L, 1);
     }
-    lua_pop(L, 1);
   }
-  lua_settop(L, function - 1);
+  lua_pop(L, 1);
   return false;
+}
+
+/* Pushes "table.sort" for a function found in a loaded module, Lua's own modules
+ * first: others keep some of their functions too. [-1, +1, m] */
+static bool push_global_name(lua_State *L) {
+  static const char *const own[] = {"_G", "table", "string", "coroutine",
+                                    "debug", "utf8", "io", "os"};
+  int function = lua_gettop(L);
+  bool found = false;
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  for (size_t i = 0; i < sizeof own / sizeof *own && !found; i++) {
+    lua_getfield(L, function + 1, own[i]);
+    found = find_in_module(L, function, own[i]);
+  }
+  if (!found) lua_pushnil(L);
+  while (!found && lua_next(L, function + 1)) {
+    if (lua_type(L, -2) == LUA_TSTRING) {
+      found = find_in_module(L, function, lua_tostring(L, -2));
+    } else {
+      lua_pop(L, 1);
+    }
+  }
+  lua_settop(L, found ? function : function - 1);
+  return found;
 }
 
 void neap__push_culprit(lua_State *L, int level) {
