@@ -113,9 +113,8 @@ describe("a semaphore", function()
 
   it("wakes as many as are released", function()
     local semaphore, order, add = neap.Semaphore(0), helper.log()
-    local tasks = {}
     for i = 1, 5 do
-      tasks[i] = neap.create_task(function()
+      neap.create_task(function()
         semaphore:acquire()
         add(i)
       end)
