@@ -450,19 +450,28 @@ static bool is_busy(const neap_runtime *rt) {
   return rt->running != NULL || rt->current != &rt->root;
 }
 
+static int l_busy(lua_State *L) {
+  lua_pushliteral(L, "neap_call inside a running event loop");
+  return lua_error(L);
+}
+
+static int l_no_stack(lua_State *L) {
+  lua_pushliteral(L, "stack overflow");
+  return lua_error(L);
+}
+
+/* A call that cannot be made: in protected mode, as a message needs memory. */
+static int refuse_call(lua_State *L, int top, lua_CFunction raise) {
+  lua_settop(L, top);
+  lua_pushcfunction(L, raise);
+  return lua_pcall(L, 0, 0, 0);
+}
+
 int neap_call(neap_runtime *rt, int nargs, int nresults) {
   lua_State *L = rt->L;
   int function = lua_gettop(L) - nargs;
-  if (is_busy(rt)) {
-    lua_settop(L, function - 1);
-    lua_pushliteral(L, "neap_call inside a running event loop");
-    return LUA_ERRRUN;
-  }
-  if (!lua_checkstack(L, 2)) {
-    lua_settop(L, function - 1);
-    lua_pushliteral(L, "stack overflow");
-    return LUA_ERRMEM;
-  }
+  if (is_busy(rt)) return refuse_call(L, function - 1, l_busy);
+  if (!lua_checkstack(L, 2)) return refuse_call(L, function - 1, l_no_stack);
   lua_pushcfunction(L, neap__on_error);
   lua_insert(L, function);
   int status = lua_pcall(L, nargs, nresults, function);
@@ -475,8 +484,23 @@ int neap_call(neap_runtime *rt, int nargs, int nresults) {
   return status;
 }
 
+/* path (light userdata) -> chunk or message, status */
+static int l_load_file(lua_State *L) {
+  int status = luaL_loadfile(L, lua_touserdata(L, 1));
+  lua_pushinteger(L, status);
+  return 2;
+}
+
 int neap_dofile(neap_runtime *rt, const char *path) {
-  int status = luaL_loadfile(rt->L, path);
+  lua_State *L = rt->L;
+  if (!lua_checkstack(L, 2))
+    return refuse_call(L, lua_gettop(L), l_no_stack);
+  lua_pushcfunction(L, l_load_file);
+  lua_pushlightuserdata(L, (void *)path);
+  int status = lua_pcall(L, 1, 2, 0);
+  if (status != LUA_OK) return status;
+  status = (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
   return status == LUA_OK ? neap_call(rt, 0, 0) : status;
 }
 

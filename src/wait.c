@@ -409,11 +409,13 @@ bool neap__cancel(neap_task *task, lua_State *L, int message) {
 
 int neap__raise_cancelled(lua_State *L, neap_runtime *rt) {
   neap_task *task = rt->current;
+  if (task == &rt->root) neap__check_stopped(L, rt);
+  /* First, so that it is not lost where there is no memory to raise it with. */
+  neap__note_raised(task);
   luaL_checkstack(L, 6, NULL);
   if (task == NULL) {
     lua_pushnil(L);
   } else if (task == &rt->root) {
-    neap__check_stopped(L, rt);
     neap__reg_get(L, NEAP__R_ROOT);
   } else {
     neap__push_task(L, task);
@@ -421,7 +423,6 @@ int neap__raise_cancelled(lua_State *L, neap_runtime *rt) {
     lua_remove(L, -2);
   }
   neap__error_new(L, NEAP__CANCELLEDERROR);
-  neap__note_raised(task);
   return lua_error(L);
 }
 

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * oom_core.c - the Nth allocation fails, for every N until a scenario passes without
+ * noticing: never a crash, an abort, a hang or lost memory, and the runtime stays
+ * usable. Once with that allocation alone failing, once with all from it on.
+ */
+#include "test.h"
+
+#include <unistd.h>
+
+typedef struct scenario {
+  const char *name;
+  bool (*run)(fixture *f); /* true when all went as if memory was plenty */
+} scenario;
+
+static volatile size_t failing; /* the N of this round, for the crash report */
+static volatile bool for_good;
+
+static void on_crash(int signal) {
+  char text[80];
+  int n = snprintf(text, sizeof text, "# signal %d at allocation %zu%s\n",
+                   signal, failing, for_good ? " and all after" : "");
+  if (write(STDOUT_FILENO, text, (size_t)n) < 0) _exit(2);
+  _exit(1);
+}
+
+/* ---- Lua ---------------------------------------------------------------------------- */
+
+static const char smoke[] =
+    "local neap = require 'neap'\n"
+    "local log = {}\n"
+    "local function say(x) log[#log + 1] = x end\n"
+    "local function work(x, t) neap.sleep(t) return x, x + 1 end\n"
+    "local a, b = neap.gather(function() return work(1, 0) end,\n"
+    "                         function() return work(2, 0.0001) end)\n"
+    "assert(a == 1 and b == 2)\n"
+    "local t = neap.create_task(work, 3, 0):set_name 'three'\n"
+    "local x, y = t:await() assert(x == 3 and y == 4)\n"
+    /* locks, events, conditions, semaphores */
+    "local lock, event = neap.Lock(), neap.Event()\n"
+    "local cond, sem = neap.Condition(), neap.Semaphore(2)\n"
+    "local function user(i)\n"
+    "  event:wait()\n"
+    "  do local _ <close> = lock:acquire() neap.sleep(0) say(i) end\n"
+    "  do local _ <close> = sem:acquire() neap.sleep(0) end\n"
+    "  do local _ <close> = cond:acquire() cond:wait() end\n"
+    "end\n"
+    "local list = {}\n"
+    "for i = 1, 4 do list[i] = neap.create_task(user, i) end\n"
+    "neap.sleep(0) event:set() neap.sleep(0.0005)\n"
+    "for i = 1, 20 do neap.sleep(0) end\n"
+    "do local _ <close> = cond:acquire() cond:notify(1) cond:notify_all() end\n"
+    "neap.gather(list, {return_exceptions = true})\n"
+    /* cancellation, with handlers that wait, caught and not */
+    "local function victim()\n"
+    "  local _ <close> = setmetatable({}, {__close = function()\n"
+    "    neap.sleep(0) say 'closed'\n"
+    "  end})\n"
+    "  pcall(neap.sleep, 60) neap.sleep(60)\n"
+    "end\n"
+    "local v = neap.create_task(victim)\n"
+    "neap.sleep(0) v:cancel 'stop'\n"
+    "local ok, e = pcall(v.await, v)\n"
+    "assert(not ok and neap.CancelledError:is(e))\n"
+    "assert(v:cancelled())\n"
+    "local early = neap.create_task(print) early:cancel()\n"
+    "pcall(early.await, early)\n"
+    /* generators that wait, coroutines of all kinds */
+    "local function numbers(n) return coroutine.wrap(function()\n"
+    "  for i = 1, n do neap.sleep(0) coroutine.yield(i) end end) end\n"
+    "local sum = neap.gather(function()\n"
+    "  local s = 0 for i in numbers(5) do s = s + i end return s end)\n"
+    "assert(sum == 15)\n"
+    "local co = coroutine.create(function() neap.sleep(0) return 'co' end)\n"
+    "assert(neap.create_task(co):await() == 'co')\n"
+    /* errors: strings, tables, through wrap, awaited and not */
+    "local ok, e = pcall(neap.gather, function() error({code = 5}) end)\n"
+    "assert(not ok and e.code == 5)\n"
+    "local ok, e = pcall(neap.gather, function()\n"
+    "  coroutine.wrap(function() neap.sleep(0) error 'inner' end)()\n"
+    "end)\n"
+    "assert(not ok and e:find 'inner')\n"
+    "neap.create_task(function() error 'nobody looks' end)\n"
+    "local f = neap.Future() f:add_done_callback(function() say 'called' end)\n"
+    "local g = neap.create_task(f.await, f) neap.sleep(0)\n"
+    "f:set_result(1, 2, 3) assert(select('#', g:await()) == 3)\n"
+    "neap.Future():set_exception 'never seen'\n"
+    "local loop = neap.get_event_loop()\n"
+    "loop:call_soon(function() error 'in callback' end)\n"
+    "loop:call_later(0.0001, say, 'later') loop:call_later(60, say):cancel()\n"
+    "neap.sleep(0.0003)\n"
+    "assert(#neap.all_tasks() == 0 and tostring(t) and t:traceback() == nil)\n"
+    "assert(neap.run(function() neap.sleep(0) return 'run' end) == 'run')\n"
+    "assert(not pcall(neap.sleep))\n"
+    "local ok, e = pcall(table.sort, {3, 2, 1}, function(a, b)\n"
+    "  neap.sleep(0) return a < b end)\n"
+    "local ok, e = pcall(neap.gather, function()\n"
+    "  table.sort({2, 1}, function() neap.sleep(0) end) end)\n"
+    "assert(not ok and e:find 'table.sort')\n"
+    "local stuck = neap.create_task(function() neap.Event():wait() end)\n"
+    "local ok, e = pcall(stuck.await, stuck)\n"
+    "assert(not ok and neap.DeadlockError:is(e), e)\n"
+    "neap.create_task(neap.sleep, 60)\n" /* left for the shutdown */
+    "for i = 1, 70 do neap.create_task(neap.sleep, 0) end neap.sleep(0)\n"
+    "passed = true\n";
+
+static bool run_smoke(fixture *f) {
+  int status = neap_dostring(f->rt, smoke, "=smoke");
+  if (status != LUA_OK) {
+    CHECK(neap_report(f->rt) != NULL);
+    lua_pop(f->L, 1);
+    return false;
+  }
+  return true;
+}
+
+/* ---- C --------------------------------------------------------------------------------- */
+
+typedef struct ended {
+  int calls;
+} ended;
+
+static void on_end(neap_task *task, lua_State *L, neap_outcome outcome,
+                   int nresults, void *ud) {
+  (void)task;
+  (void)L;
+  (void)outcome;
+  (void)nresults;
+  ((ended *)ud)->calls++;
+}
+
+static void add_run(neap_work *work) {
+  (void)work;
+}
+
+static int add_finish(lua_State *L, neap_work *work, int status) {
+  free(work);
+  if (L == NULL) return 0;
+  return status < 0 ? neap_fail(L, status, "add") : 0;
+}
+
+static int l_offload(lua_State *L) {
+  neap_check_park(L, "offload");
+  neap_work *work = calloc(1, sizeof *work);
+  work->run = add_run;
+  work->finish = add_finish;
+  return neap_offload(L, work, "offload");
+}
+
+typedef struct remote_op {
+  neap_wait wait;
+  uv_thread_t thread;
+} remote_op;
+
+static void on_remote(void *arg) {
+  neap_wake_threadsafe(&((remote_op *)arg)->wait, 0);
+}
+
+static neap_aborted remote_abort(neap_wait *wait) {
+  (void)wait;
+  return NEAP_ABORT_PENDING;
+}
+
+static int remote_finish(lua_State *L, neap_wait *wait) {
+  remote_op *op = CONTAINER_OF(wait, remote_op, wait);
+  int status = wait->status;
+  uv_thread_join(&op->thread);
+  free(op);
+  if (L == NULL) return 0;
+  return status < 0 ? neap_refuse(L, status, "remote") : 0;
+}
+
+static int l_remote(lua_State *L) {
+  neap_check_park(L, "remote");
+  remote_op *op = calloc(1, sizeof *op);
+  op->wait.abort = remote_abort;
+  op->wait.finish = remote_finish;
+  op->wait.name = "remote";
+  neap_arm_threadsafe(neap_of(L), &op->wait);
+  uv_thread_create(&op->thread, on_remote, op);
+  return neap_park(L, &op->wait);
+}
+
+/* -> three functions to make tasks of. */
+static int l_prepare(lua_State *L) {
+  lua_register(L, "offload", l_offload);
+  lua_register(L, "remote", l_remote);
+  if (luaL_loadstring(L, "return function(t) offload() remote() return t end,\n"
+                         "  function() error 'on purpose' end,\n"
+                         "  function() require 'neap'.sleep(60) end\n") !=
+      LUA_OK)
+    return lua_error(L);
+  lua_call(L, 0, 3);
+  return 3;
+}
+
+static bool run_embedding(fixture *f) {
+  lua_State *L = f->L;
+  ended end = {0};
+  bool passed = true;
+  lua_pushcfunction(L, l_prepare);
+  if (neap_call(f->rt, 0, 3) != LUA_OK) {
+    lua_pop(L, 1);
+    return false;
+  }
+  neap_task *tasks[3];
+  int made = 0;
+  for (int i = 2; i >= 0; i--) {
+    tasks[i] = neap_spawn(f->rt, L, 0, on_end, &end);
+    if (tasks[i] != NULL) {
+      made++;
+    } else {
+      passed = false;
+    }
+  }
+  for (int i = 0; i < 5; i++) {
+    CHECK(neap_step(f->rt, 0.001) >= 0 || f->memory.fail_to != 0);
+    neap_timeout(f->rt);
+    neap_backend_fd(f->rt);
+  }
+  if (tasks[2] != NULL) neap_cancel(tasks[2], "because");
+  int status = neap_run(f->rt);
+  CHECK(status == 0);
+  /* Each task that was made has ended, and said so once. */
+  CHECK_INT(end.calls, made);
+  for (int i = 0; i < 3; i++) {
+    if (tasks[i] == NULL) continue;
+    CHECK(neap_is_done(tasks[i]));
+    neap_push_task(L, tasks[i]);
+    CHECK(lua_isuserdata(L, -1));
+    lua_pop(L, 1);
+    neap_release(tasks[i]);
+  }
+  static const char *const codes[] = {"return nil + 1", "x = =", "return 1"};
+  for (int i = 0; i < 3; i++) {
+    if (neap_dostring(f->rt, codes[i], "=code") != LUA_OK) {
+      CHECK(neap_report(f->rt) != NULL);
+      lua_pop(L, 1);
+    }
+  }
+  if (neap_dofile(f->rt, "/nowhere/at/all.lua") != LUA_OK) {
+    CHECK(neap_report(f->rt) != NULL);
+    lua_pop(L, 1);
+  }
+  CHECK_TOP(f, 0);
+  return passed;
+}
+
+/* ---- all together ---------------------------------------------------------------------- */
+
+/* One round; true when no allocation failed. */
+static bool round_of(const scenario *s, size_t n, bool lasting) {
+  fixture f;
+  fixture_init(&f);
+  f.config.grace = 0.05;
+  f.memory.fail_at = n;
+  f.memory.fail_to = lasting ? SIZE_MAX : 0;
+  failing = n;
+  for_good = lasting;
+  alarm(10); /* a hang */
+  int error = 0;
+  f.rt = neap_new(&f.config, &error);
+  if (f.rt == NULL) {
+    CHECK_INT(error, UV_ENOMEM);
+    CHECK_INT((long long)f.memory.bytes, 0);
+    return false;
+  }
+  f.L = neap_lua(f.rt);
+  s->run(&f);
+  bool failed = f.memory.calls >= n;
+  if (failed) {
+    /* There is memory again: the runtime works as before. */
+    f.memory.fail_at = 0;
+    DO(&f, "local neap = require 'neap'\n"
+           "local function f() neap.sleep(0) return 1 end\n"
+           "assert(neap.gather(f, f) == 1)");
+    f.memory.calls = 0;
+    f.memory.fail_at = n % 7 + 1; /* and fails at the very end, too */
+  }
+  neap_shutdown(f.rt);
+  fixture_close(&f);
+  return !failed;
+}
+
+static void sweep(const scenario *s, bool lasting) {
+  size_t n = 1;
+  int before = atomic_load(&failed_checks);
+  for (; !round_of(s, n, lasting); n++) {
+    if (atomic_load(&failed_checks) != before) {
+      printf("# at allocation %zu%s of %s\n", n, lasting ? " and all after" : "",
+             s->name);
+      before = atomic_load(&failed_checks);
+      if (before > 20) return;
+    }
+  }
+  alarm(0);
+  printf("# %s: %zu allocations\n", s->name, n - 1);
+}
+
+static const scenario scenarios[] = {{"smoke", run_smoke},
+                                     {"embedding", run_embedding}};
+
+static void test_smoke(void) {
+  sweep(&scenarios[0], false);
+}
+
+static void test_smoke_lasting(void) {
+  sweep(&scenarios[0], true);
+}
+
+static void test_embedding(void) {
+  sweep(&scenarios[1], false);
+}
+
+static void test_embedding_lasting(void) {
+  sweep(&scenarios[1], true);
+}
+
+int main(void) {
+  static const test_case tests[] = {
+      {"tasks in C, one allocation fails", test_embedding},
+      {"tasks in C, memory stays short", test_embedding_lasting},
+      {"a script, one allocation fails", test_smoke},
+      {"a script, memory stays short", test_smoke_lasting},
+  };
+  signal(SIGABRT, on_crash);
+  signal(SIGSEGV, on_crash);
+  signal(SIGALRM, on_crash);
+  return run_tests(tests, COUNT(tests));
+}
