@@ -292,13 +292,13 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   if (rt->loop == loop) rt->loop = NULL;
   neap__push_loop(L, loop);
   loop_object *object = lua_touserdata(L, -1);
-  if (object != NULL) object->loop = NULL;
   lua_pop(L, 1);
+  if (object == NULL) return forced; /* it never became a Loop object */
+  object->loop = NULL; /* the struct will be used again */
   neap__reg_get(L, NEAP__R_LOOPS);
   lua_pushboolean(L, 0); /* the key stays, so that this cannot fail */
   lua_rawsetp(L, -2, loop);
   lua_pop(L, 1);
-  loop->spare = true;
   return forced;
 }
 
