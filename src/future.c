@@ -49,22 +49,31 @@ void neap__complete(neap__future *future, enum neap__state state) {
 
 /* ---- errors that nobody looks at --------------------------------------------- */
 
+static void drop_lost(neap_runtime *rt, neap__lost *lost) {
+  lost->prev->next = lost->next;
+  lost->next->prev = lost->prev;
+  neap__alloc(rt, lost, sizeof *lost, 0);
+}
+
+void neap__lost_free(neap_runtime *rt) {
+  while (rt->lost.next != &rt->lost) drop_lost(rt, rt->lost.next);
+}
+
 void neap__seen(neap__future *future) {
   future->quiet = 1;
   if (future->state != NEAP__RAISED || future->lost == NULL) return;
   neap__lost *lost = future->lost;
   future->lost = NULL;
-  lost->future = NULL;
-  lost->prev->next = lost->next;
-  lost->next->prev = lost->prev;
+  drop_lost(lost->loop->rt, lost);
 }
 
+/* A userdata that is collected with the future, which is its user value, has the
+ * finalizer that reports. */
 void neap__track_lost(lua_State *L, neap_runtime *rt, neap__future *future) {
-  if (future->quiet) return;
+  if (future->quiet || rt->shut) return;
   luaL_checkstack(L, 6, NULL);
   int index = lua_gettop(L);
-  neap__lost *lost = lua_newuserdatauv(L, sizeof *lost, 1);
-  memset(lost, 0, sizeof *lost);
+  lua_newuserdatauv(L, 0, 1);
   neap__push_class(L, rt, NEAP__K_LOST);
   lua_setmetatable(L, -2);
   neap__push_extra(L, index);
@@ -77,10 +86,10 @@ void neap__track_lost(lua_State *L, neap_runtime *rt, neap__future *future) {
   lua_pushvalue(L, index);
   lua_rawsetp(L, -2, future);
   lua_pop(L, 2);
-  lost->future = future;
-  lost->next = &rt->lost;
-  lost->prev = rt->lost.prev;
-  rt->lost.prev->next = lost;
+  neap__lost *lost = neap__alloc(rt, NULL, 0, sizeof *lost);
+  if (lost == NULL) luaL_error(L, "not enough memory");
+  *lost = (neap__lost){&rt->lost, rt->lost.prev, future, future->loop};
+  lost->prev->next = lost;
   rt->lost.prev = lost;
   future->lost = lost;
 }
@@ -103,32 +112,41 @@ static void report_one(lua_State *L, neap__future *future) {
 }
 
 static int l_lost_gc(lua_State *L) {
-  neap__lost *lost = lua_touserdata(L, 1);
-  neap__future *future = lost != NULL ? lost->future : NULL;
-  if (future == NULL || neap__rt(L)->closing) return 0;
+  if (neap__rt(L)->closing) return 0;
+  lua_settop(L, 1);
   lua_getiuservalue(L, 1, 1);
-  report_one(L, future);
+  neap__future *future = lua_touserdata(L, 2);
+  if (future != NULL && future->state == NEAP__RAISED && future->lost != NULL)
+    report_one(L, future);
   return 0;
 }
 
+/* Pushes the future of an error, or nil when it was collected unreported. */
+static bool push_lost(lua_State *L, const neap__lost *lost) {
+  neap__reg_get(L, NEAP__R_LOST);
+  lua_rawgetp(L, -1, lost->future);
+  lua_remove(L, -2);
+  neap__future *future = lua_touserdata(L, -1); /* or a later one, same place */
+  return future != NULL && future->state == NEAP__RAISED &&
+         future->lost == lost;
+}
+
 void neap__report_lost(lua_State *L, neap_runtime *rt, neap__loop *loop) {
-  neap__lost *lost = rt->lost.next;
-  while (lost != &rt->lost) {
-    neap__lost *next = lost->next;
-    if (lost->future->loop == loop) {
-      neap__reg_get(L, NEAP__R_LOST);
-      lua_rawgetp(L, -1, lost->future);
-      lua_remove(L, -2);
-      neap__future *future = lost->future;
-      if (lua_isnil(L, -1)) {
-        neap__seen(future);
-        lua_pop(L, 1);
-      } else {
-        report_one(L, future);
-      }
-      next = rt->lost.next; /* a handler may have looked at others */
+  for (neap__lost *lost = rt->lost.next; lost != &rt->lost;) {
+    if (lost->loop != loop) {
+      lost = lost->next;
+      continue;
     }
-    lost = next;
+    if (push_lost(L, lost)) {
+      report_one(L, lost->future);
+    } else {
+      lua_pop(L, 1);
+      drop_lost(rt, lost);
+      neap__unhandled(rt, "Task exception was never retrieved",
+                      "Task exception was never retrieved\n"
+                      "(not enough memory to report it in time)");
+    }
+    lost = rt->lost.next; /* a handler may have looked at others */
   }
 }
 

@@ -140,11 +140,12 @@ struct neap_task {
   unsigned char seen;        /* Lua code may hold the coroutine */
 };
 
-/* An error that nobody has looked at yet. A userdata with __gc, whose user value is
- * the future: collected with it, it reports. */
+/* An error that nobody has looked at yet. Not memory of Lua's: it stays valid when a
+ * finalizer could not run because memory was short. */
 struct neap__lost {
   neap__lost *next, *prev; /* ring of the runtime */
-  neap__future *future;    /* NULL once somebody looked */
+  neap__future *future;    /* perhaps collected: see NEAP__R_LOST */
+  neap__loop *loop;        /* of the future */
 };
 
 /* A loop callback: what call_soon and its kin return. User value 1 is the function,
@@ -462,6 +463,7 @@ neap__future *neap__check_future(lua_State *L, neap_runtime *rt, int index);
 /* Waits for the pending future at index 1; for the end of a C function. */
 int neap__await(lua_State *L, neap_runtime *rt, neap__future *future);
 void neap__report_lost(lua_State *L, neap_runtime *rt, neap__loop *loop);
+void neap__lost_free(neap_runtime *rt);
 
 void neap__task_open(lua_State *L, neap_runtime *rt);
 /* Makes a task of the function or unstarted coroutine below `nargs` arguments, and

@@ -365,6 +365,7 @@ int neap_shutdown(neap_runtime *rt) {
 }
 
 static void release(neap_runtime *rt) {
+  neap__lost_free(rt);
   neap__loops_free(rt);
   neap__sites_free(rt);
   neap__alloc(rt, rt->slots, rt->slot_cap * sizeof *rt->slots, 0);
