@@ -260,6 +260,7 @@ struct neap_runtime {
   const neap__site *site_cache[NEAP__SITE_CACHE];
   uint64_t last_id;
   neap_task *cancel_list; /* what neap__cancel has still to do */
+  neap_task *cancel_first; /* with whom it began */
   uint64_t cancel_mark;   /* how many lists there were */
   /* interrupts */
   _Atomic(uv_async_t *) async; /* wakes the loop that runs, or the current one */
@@ -285,6 +286,7 @@ struct neap_runtime {
   double grace;
   uv_loop_t *lent_uv;
   bool lent_L, had_unhandled, shut, closing, gc_stress;
+  bool cancel_ring; /* and came back to */
   bool exiting;  /* neap_exit was called */
   bool deadlock; /* why the root's wait ends */
 };

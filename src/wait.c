@@ -211,6 +211,15 @@ static int park_root(neap_runtime *rt, lua_State *L, neap_wait *wait) {
 
 static void cancel_parked(lua_State *L, neap_task *task);
 
+/* A coroutine inside the task leaves the mark that coro.c looks for; the task's own
+ * needs none, since only sched.c resumes it. */
+static inline int yield(lua_State *L, neap_runtime *rt, lua_KContext context,
+                        lua_KFunction k) {
+  int mark = L != rt->current->co;
+  if (NEAP__UNLIKELY(mark)) lua_pushlightuserdata(L, rt);
+  return lua_yieldk(L, mark, context, k);
+}
+
 int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait) {
   neap_task *task = rt->current;
   wait->task = task;
@@ -221,8 +230,7 @@ int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait) {
   if (NEAP__UNLIKELY(task == &rt->root)) return park_root(rt, L, wait);
   if (NEAP__UNLIKELY(task->must_cancel)) cancel_parked(L, task);
   stress(rt, L);
-  lua_pushlightuserdata(L, rt); /* the mark that coro.c looks for */
-  return lua_yieldk(L, 1, (lua_KContext)wait, parked_k);
+  return yield(L, rt, (lua_KContext)wait, parked_k);
 }
 
 /* The task that let others go first runs again. */
@@ -252,8 +260,7 @@ int neap__yield(neap_runtime *rt, lua_State *L, const char *name) {
   task->wait = wait;
   neap__ready(task->future.loop, &task->item);
   stress(rt, L);
-  lua_pushlightuserdata(L, rt);
-  return lua_yieldk(L, 1, (lua_KContext)task, yielded_k);
+  return yield(L, rt, (lua_KContext)task, yielded_k);
 }
 
 int neap_park(lua_State *L, neap_wait *wait) {
@@ -329,6 +336,10 @@ void neap__take_shared(neap__loop *loop) {
 
 void neap__cancel_push(neap_runtime *rt, neap_task *task) {
   if (task->future.state != NEAP__PENDING) return;
+  if (task == rt->cancel_first && task->cancel_mark == rt->cancel_mark + 1) {
+    rt->cancel_ring = true;
+    return;
+  }
   task->cancelling++;
   /* Once a list is enough, and those who await each other would go on forever. */
   if (task->cancel_mark == rt->cancel_mark + 1) return;
@@ -402,8 +413,17 @@ static void cancel_parked(lua_State *L, neap_task *task) {
 bool neap__cancel(neap_task *task, lua_State *L, int message) {
   if (task->future.state != NEAP__PENDING) return false;
   neap_runtime *rt = task->future.loop->rt;
+  rt->cancel_first = task;
+  rt->cancel_ring = false;
   neap__cancel_push(rt, task);
   flush(rt, L, message != 0 ? lua_absindex(L, message) : 0);
+  rt->cancel_first = NULL;
+  if (rt->cancel_ring && task->wait != NULL &&
+      !(task->wait->flags & NEAP__WOKEN)) {
+    /* It waits for itself in the end: nobody else could let it go. */
+    task->must_cancel = 1;
+    neap_wake(task->wait, UV_ECANCELED);
+  }
   return true;
 }
 
