@@ -480,6 +480,8 @@ neap__future *neap__ensure_future(lua_State *L, neap_runtime *rt,
                                   neap__loop *loop, int nargs, int arg);
 /* After a resume that did not park the task: it has ended, or must. */
 void neap__step_end(neap_task *task, lua_State *from, int status);
+/* Takes back the task that was made last, before anything else happened. */
+void neap__unspawn(neap_task *task, lua_State *L);
 void neap__push_task(lua_State *L, neap_task *task);
 /* Closes the coroutine of a task that would not end. */
 void neap__task_destroy(neap_task *task, lua_State *L);

@@ -282,7 +282,11 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   }
   lua_pushcfunction(L, l_report_lost);
   lua_pushlightuserdata(L, loop);
-  if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+    lua_pop(L, 1);
+    neap__unhandled(rt, "not enough memory",
+                    "not enough memory to report errors that nobody saw");
+  }
   drop_handles(loop, L);
   close_uv(loop);
   neap__alloc(rt, loop->heap, loop->heap_cap * sizeof *loop->heap, 0);

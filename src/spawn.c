@@ -48,6 +48,7 @@ static int l_spawn(lua_State *L) {
   if (neap__test_future(L, rt, 2) != NULL)
     return luaL_argerror(L, 1, "a function is needed");
   neap_task *task = neap__spawn(L, rt, loop, lua_gettop(L) - 2, 1);
+  call->task = task;
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, task);
   if (call->done != NULL) {
@@ -62,7 +63,6 @@ static int l_spawn(lua_State *L) {
     lua_call(L, 2, 0);
   }
   neap__loop_rearm(loop);
-  call->task = task;
   return 0;
 }
 
@@ -78,8 +78,14 @@ neap_task *neap_spawn(neap_runtime *rt, lua_State *L, int nargs, neap_done done,
   lua_insert(L, base + 1);
   lua_pushlightuserdata(L, &call);
   lua_insert(L, base + 2);
-  if (lua_pcall(L, nargs + 2, 0, 0) != LUA_OK) lua_pop(L, 1);
-  return call.task;
+  if (lua_pcall(L, nargs + 2, 0, 0) == LUA_OK) return call.task;
+  lua_pop(L, 1);
+  if (call.task != NULL) { /* made, but what belongs to it could not be */
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, call.task);
+    neap__unspawn(call.task, L);
+  }
+  return NULL;
 }
 
 /* task (light userdata), message or nil */

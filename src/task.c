@@ -325,6 +325,24 @@ static void leave(neap_task *task, lua_State *L, bool reuse) {
   neap__unanchor(L, rt, slot);
 }
 
+void neap__unspawn(neap_task *task, lua_State *L) {
+  neap__loop *loop = task->future.loop;
+  neap__item *last = NULL;
+  for (neap__item *item = loop->head; item != &task->item; item = item->next)
+    last = item;
+  if (last != NULL) {
+    last->next = NULL;
+  } else {
+    loop->head = NULL;
+  }
+  loop->tail = last;
+  loop->nready--;
+  task->item.queued = 0;
+  task->future.state = NEAP__CANCELLED;
+  lua_settop(task->co, 0);
+  leave(task, L, false);
+}
+
 /* Task, error: stores it. Called in protected mode; only memory can be short. */
 static int l_fail(lua_State *L) {
   fail(L, lua_touserdata(L, 1));
@@ -334,6 +352,10 @@ static int l_fail(lua_State *L) {
 /* Ends a task whose body did not get to do it. The error is on top of `co`. */
 static void end_badly(neap_task *task, lua_State *L) {
   lua_State *co = task->co;
+  if (task->future.state == NEAP__RAISED && !task->future.quiet &&
+      task->future.lost == NULL)
+    neap__unhandled(task->future.loop->rt, "not enough memory",
+                    "not enough memory to keep track of an error of a task");
   if (task->future.state != NEAP__PENDING || !lua_checkstack(L, 4)) return;
   lua_pushcfunction(L, l_fail);
   neap__push_task(L, task);
