@@ -298,6 +298,7 @@ describe("a loop", function()
       loop:close()
       loop:close()
       assert.is_true(loop:is_closed())
+      assert.is_false(loop:is_running())
       assert.equal("<EventLoop closed>", tostring(loop))
       for _, call in ipairs {
         function() loop:call_soon(print) end,

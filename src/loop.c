@@ -555,8 +555,10 @@ static int l_create_future(lua_State *L) {
 /* ---- the rest -------------------------------------------------------------------------- */
 
 static int l_is_running(lua_State *L) {
-  neap__loop *loop = self(L);
-  lua_pushboolean(L, loop->running || loop->in_turn);
+  loop_object *object =
+      neap__check(L, neap__rt(L), 1, NEAP__K_LOOP, "event loop");
+  neap__loop *loop = object->loop;
+  lua_pushboolean(L, loop != NULL && (loop->running || loop->in_turn));
   return 1;
 }
 
