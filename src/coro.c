@@ -3,8 +3,8 @@
  * coro.c - Lua's coroutine functions, pcall and xpcall, in a form that lets a task
  * wait inside them. To a program without tasks they are Lua's own.
  *
- * A coroutine that parks yields a mark, the runtime's address; it stays on top of
- * that coroutine's stack until its resumer, which passes the yield on, is resumed
+ * A coroutine in a task that parks yields a mark, the runtime's address; it stays on
+ * top of that coroutine's stack until its resumer, which passes the yield on, is resumed
  * itself. So a mark on top means: parked in an await, nobody else may resume it.
  *
  * pcall, xpcall and resume notice when they catch the cancellation of the running
@@ -15,10 +15,18 @@
 
 #include <string.h>
 
-static bool is_parked(const neap_runtime *rt, lua_State *co) {
-  return (lua_status(co) == LUA_YIELD && lua_gettop(co) > 0 &&
-          lua_touserdata(co, -1) == rt) ||
-         neap__is_body(co);
+static bool is_parked(lua_State *L, const neap_runtime *rt, lua_State *co) {
+  if (lua_status(co) != LUA_YIELD) return neap__is_body(co);
+  return (lua_gettop(co) > 0 && lua_touserdata(co, -1) == rt) ||
+         neap__is_of_task(L, rt, co);
+}
+
+/* Yields for a coroutine inside that has parked. */
+static int pass_on(lua_State *L, neap_runtime *rt, lua_KContext context,
+                   lua_KFunction k) {
+  int mark = rt->current == NULL || rt->current->co != L;
+  if (mark) lua_pushlightuserdata(L, rt);
+  return lua_yieldk(L, mark, context, k);
 }
 
 static lua_State *check_coroutine(lua_State *L) {
@@ -122,7 +130,7 @@ static int start(lua_State *L, neap_runtime *rt, lua_State *co, int narg) {
     lua_pushliteral(L, "too many arguments to resume");
     return -1;
   }
-  if (NEAP__UNLIKELY(is_parked(rt, co))) {
+  if (NEAP__UNLIKELY(is_parked(L, rt, co))) {
     lua_pushliteral(L, "cannot resume non-suspended coroutine");
     return -1;
   }
@@ -133,8 +141,7 @@ static int start(lua_State *L, neap_runtime *rt, lua_State *co, int narg) {
 static int resume_done(lua_State *L, neap_runtime *rt, int n,
                        lua_KContext context) {
   if (n == PASS_ON) {
-    lua_pushlightuserdata(L, rt);
-    return lua_yieldk(L, 1, context, resumed_k);
+    return pass_on(L, rt, context, resumed_k);
   }
   if (n < 0) {
     caught(L, rt, (uint32_t)((uint64_t)context >> 2));
@@ -149,7 +156,7 @@ static int resume_done(lua_State *L, neap_runtime *rt, int n,
 
 /* The task that this coroutine runs in goes on. */
 static int go_on(lua_State *L, neap_runtime *rt, lua_State *co) {
-  if (is_parked(rt, co)) lua_settop(co, -2);
+  if (is_parked(L, rt, co)) lua_settop(co, -2);
   int n = enter(L, rt, co, 0);
   neap_task *task = rt->current;
   if (NEAP__UNLIKELY(n != PASS_ON && task != NULL && task->wait != NULL))
@@ -185,8 +192,7 @@ static int close_coroutine(lua_State *L, neap_runtime *rt, lua_State *co,
 static int wrap_done(lua_State *L, neap_runtime *rt, lua_State *co, int n) {
   if (NEAP__LIKELY(n >= 0)) return n;
   if (n == PASS_ON) {
-    lua_pushlightuserdata(L, rt);
-    return lua_yieldk(L, 1, 0, wrapped_k);
+    return pass_on(L, rt, 0, wrapped_k);
   }
   int status = lua_status(co);
   bool died = status != LUA_OK && status != LUA_YIELD;
@@ -255,7 +261,7 @@ static const char *status_of(neap_runtime *rt, lua_State *L, lua_State *co) {
   if (co == L) return "running";
   lua_Debug ar;
   switch (lua_status(co)) {
-    case LUA_YIELD: return is_parked(rt, co) ? "normal" : "suspended";
+    case LUA_YIELD: return is_parked(L, rt, co) ? "normal" : "suspended";
     case LUA_OK:
       if (lua_getstack(co, 0, &ar) || neap__is_body(co)) return "normal";
       return lua_gettop(co) == 0 ? "dead" : "suspended";
@@ -283,7 +289,8 @@ static int l_isyieldable(lua_State *L) {
 /* coroutine.running() -> the coroutine, and whether it is the main one. */
 static int l_running(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  if (rt->current != NULL && rt->current->co == L) rt->current->seen = 1;
+  if (rt->current != NULL && rt->current->co == L)
+    neap__mark_seen(L, rt->current);
   lua_pushboolean(L, lua_pushthread(L));
   return 2;
 }

@@ -287,6 +287,7 @@ struct neap_runtime {
   uv_loop_t *lent_uv;
   bool lent_L, had_unhandled, shut, closing, gc_stress;
   bool cancel_ring; /* and came back to */
+  bool any_seen; /* some task's coroutine was given to Lua code */
   bool exiting;  /* neap_exit was called */
   bool deadlock; /* why the root's wait ends */
 };
@@ -491,6 +492,10 @@ void neap__push_name(lua_State *L, neap_task *task);
 void neap__push_extra(lua_State *L, int index);
 uint32_t neap__anchor(lua_State *L, neap_runtime *rt); /* [-1, +0, m] */
 void neap__unanchor(lua_State *L, neap_runtime *rt, uint32_t slot);
+/* Lua code may hold the task's coroutine from now on. [-0, +0, m] */
+void neap__mark_seen(lua_State *L, neap_task *task);
+/* Whether `co` was a task's own and Lua code got to see it. [-0, +0, -] */
+bool neap__is_of_task(lua_State *L, const neap_runtime *rt, lua_State *co);
 /* Whether `co` is the coroutine of a task that has not started. */
 bool neap__is_body(lua_State *co);
 /* Whether it is that of a task, started or not. */
@@ -557,6 +562,7 @@ enum neap__reg {
   NEAP__R_CLASSES, /* class number -> class */
   NEAP__R_LOOPS,   /* loop pointer -> Loop object */
   NEAP__R_LOST,    /* future pointer -> future whose error nobody saw; weak */
+  NEAP__R_SEEN,    /* coroutines of tasks that Lua code saw; weak keys */
   NEAP__R_GUARD,   /* ends the runtime when a lent state closes */
   NEAP__R_MODULE,  /* the module table */
   NEAP__R_REPORT,  /* the string that neap_report gave last */

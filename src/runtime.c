@@ -146,10 +146,10 @@ static int l_module(lua_State *L) {
   return 1;
 }
 
-static void new_weak_table(lua_State *L) {
+static void new_weak_table(lua_State *L, const char *mode) {
   lua_createtable(L, 0, 0);
   lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
+  lua_pushstring(L, mode);
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
 }
@@ -162,8 +162,10 @@ static void open_core(lua_State *L, neap_runtime *rt) {
     lua_createtable(L, 2, 0);
     neap__reg_set(L, tables[i]);
   }
-  new_weak_table(L);
+  new_weak_table(L, "v");
   neap__reg_set(L, NEAP__R_LOST);
+  new_weak_table(L, "k");
+  neap__reg_set(L, NEAP__R_SEEN);
   lua_createtable(L, 0, 48);
   neap__error_open(L, rt);
   neap__loop_open(L, rt);

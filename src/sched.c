@@ -44,9 +44,7 @@ static inline void step(neap_task *task, lua_State *from) {
   int nresults;
   rt->current = task;
   rt->busy = co;
-  if (NEAP__LIKELY(task->started)) {
-    lua_settop(co, -2); /* the mark that neap__park left */
-  } else {
+  if (NEAP__UNLIKELY(!task->started)) {
     task->started = 1;
     nargs = lua_gettop(co) - 1;
   }

@@ -193,6 +193,38 @@ void neap__push_task(lua_State *L, neap_task *task) {
   if (co != L) lua_xmove(co, L, 1);
 }
 
+/* ---- coroutines that Lua code may hold ---------------------------------------- */
+
+static void note_seen(lua_State *L, neap_runtime *rt, lua_State *co,
+                      neap_task *task) {
+  if (task->seen) return;
+  luaL_checkstack(L, 4, NULL);
+  lua_checkstack(co, 1);
+  neap__reg_get(L, NEAP__R_SEEN);
+  lua_pushthread(co);
+  if (co != L) lua_xmove(co, L, 1);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  task->seen = 1;
+  rt->any_seen = true;
+}
+
+void neap__mark_seen(lua_State *L, neap_task *task) {
+  note_seen(L, task->future.loop->rt, task->co, task);
+}
+
+bool neap__is_of_task(lua_State *L, const neap_runtime *rt, lua_State *co) {
+  if (!rt->any_seen || !lua_checkstack(L, 3) || !lua_checkstack(co, 1))
+    return false;
+  neap__reg_get(L, NEAP__R_SEEN);
+  lua_pushthread(co);
+  if (co != L) lua_xmove(co, L, 1);
+  bool found = lua_rawget(L, -2) == LUA_TBOOLEAN;
+  lua_pop(L, 2);
+  return found;
+}
+
 /* ---- making ------------------------------------------------------------------------ */
 
 /* Whether the value at `index` is a coroutine that a task can be made of. */
@@ -234,7 +266,7 @@ neap_task *neap__spawn(lua_State *L, neap_runtime *rt, neap__loop *loop,
   if (co != NULL) {
     lua_pushvalue(L, function);
     slot = neap__anchor(L, rt);
-    task->seen = 1;
+    note_seen(L, rt, co, task);
   } else {
     co = take_coroutine(L, rt, &slot);
   }
@@ -568,7 +600,7 @@ static int l_get_coro(lua_State *L) {
     lua_pushnil(L);
     return 1;
   }
-  task->seen = 1;
+  neap__mark_seen(L, task);
   lua_pushthread(task->co);
   if (task->co != L) lua_xmove(task->co, L, 1);
   return 1;
