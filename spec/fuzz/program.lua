@@ -1,0 +1,365 @@
+--- Random programs of tasks, cancellations, locks, generators, errors and handlers.
+---
+---     neap spec/fuzz/program.lua FIRST LAST    runs the programs of these seeds
+---
+--- A program is decided by its seed alone: nothing in it depends on time. It only ever
+--- waits for what another task or the end of the program brings about, so at its end
+--- every task must be done, every lock free, and nothing may be left behind.
+
+local neap = require "neap"
+
+local M = {}
+
+--- What a program may raise. Anything else is a finding.
+local EXPECTED = {
+  "^fuzz ", ": fuzz ", "cannot resume dead coroutine",
+  "cannot resume non%-suspended coroutine", "cannot close a %l+ coroutine",
+  "cannot wait in '[^']+' here: Lua cannot suspend", "inside a loop callback",
+  "attempt to yield from the body of a task", "attempt to yield from outside",
+  "attempt to yield across a C%-call boundary", "a task cannot await itself",
+  "C stack overflow", "Lock is not acquired", "has started",
+  "invalid order function", "cannot notify on un%-acquired lock",
+  "cannot wait on un%-acquired lock",
+}
+
+local function expected(err)
+  if type(err) == "table" and err.fuzz or neap.CancelledError:is(err) then return true end
+  local text = tostring(err)
+  for _, pattern in ipairs(EXPECTED) do
+    if text:find(pattern) then return true end
+  end
+  return false
+end
+
+--- Numbers that are the same everywhere.
+local function new_random(seed)
+  local state = seed * 2654435761 + 1
+  return function(n)
+    state = state * 6364136223846793005 + 1442695040888963407
+    return (state >> 33) % n + 1
+  end
+end
+
+local OPS = {}
+
+local function closing(fn)
+  return setmetatable({}, { __close = fn })
+end
+
+--- One or more random operations.
+local function body(p, depth)
+  for _ = 1, p.random(4) do
+    if p.budget <= 0 then return end
+    p.budget = p.budget - 1
+    local op = OPS[p.random(#OPS)]
+    p.trace[#p.trace + 1] = op.name
+    if depth < 7 or op.flat then op.run(p, depth + 1) end
+  end
+end
+
+local function op(name, run, weight, flat)
+  for _ = 1, weight or 1 do OPS[#OPS + 1] = { name = name, run = run, flat = flat } end
+end
+
+local function flat(name, run, weight) op(name, run, weight, true) end
+
+--- Keeps the books: every body that starts must end, in its close handler.
+local function counted(p, depth)
+  return function()
+    p.running = p.running + 1
+    local _done <close> = closing(function() p.running = p.running - 1 end)
+    body(p, depth)
+    return p.random(100)
+  end
+end
+
+local function spawn(p, depth)
+  local task
+  if p.random(4) == 1 then
+    task = neap.create_task(coroutine.create(counted(p, depth)))
+  else
+    task = neap.create_task(counted(p, depth))
+  end
+  p.tasks[#p.tasks + 1] = task
+  return task
+end
+
+local function any(p, list) return list[p.random(math.max(#list, 1))] end
+
+flat("sleep", function() neap.sleep(0) end, 6)
+flat("fail", function(p)
+  if p.random(3) == 1 then error { fuzz = true } end
+  error("fuzz " .. p.random(9))
+end)
+flat("fail with nil", function(p) if p.random(4) == 1 then error(nil) end end)
+op("spawn", spawn, 3)
+op("spawn and wait", function(p, depth) spawn(p, depth):await() end, 2)
+flat("wait for any", function(p)
+  local task = any(p, p.tasks)
+  if task then task:await() end
+end)
+flat("cancel any", function(p)
+  local task = any(p, p.tasks)
+  if task then task:cancel(p.random(2) == 1 and "fuzz" or nil) end
+end, 2)
+flat("cancel itself", function(p)
+  local task = neap.current_task()
+  if task and p.random(3) == 1 then task:cancel() end
+end)
+flat("uncancel", function()
+  local task = neap.current_task()
+  if task then task:uncancel() end
+end)
+op("lock", function(p, depth)
+  local _held <close> = any(p, p.locks):acquire()
+  p.held = p.held + 1
+  local _count <close> = closing(function() p.held = p.held - 1 end)
+  body(p, depth + 2)
+end, 3)
+op("semaphore", function(p, depth)
+  local _held <close> = p.semaphore:acquire()
+  body(p, depth + 2)
+end, 2)
+-- The holder must not wait for tasks: one that takes the lock back after its wait()
+-- cannot be cancelled meanwhile.
+flat("condition", function(p)
+  local _held <close> = p.condition:acquire()
+  if p.random(2) == 1 then p.condition:notify(p.random(3)) else p.condition:wait() end
+  neap.sleep(0)
+  if p.random(4) == 1 then error "fuzz condition" end
+end)
+flat("event", function(p)
+  if p.random(3) == 1 then p.event:set() else p.event:wait() end
+  if p.random(3) == 1 then p.event:clear() end
+end)
+flat("future", function(p)
+  local future = any(p, p.futures)
+  local what = p.random(5)
+  if what == 1 and not future:done() then
+    future:set_result(1, 2)
+  elseif what == 2 and not future:done() then
+    future:set_exception("fuzz future")
+  elseif what == 3 then
+    future:cancel()
+  else
+    if future:done() then
+      future = neap.Future()
+      p.futures[p.random(#p.futures)] = future
+    end
+    future:await()
+  end
+end, 2)
+op("pcall", function(p, depth)
+  local ok, err = pcall(body, p, depth)
+  if not ok and p.random(3) == 1 then error(err, 0) end
+end, 4)
+op("xpcall", function(p, depth)
+  xpcall(body, function(err) return err end, p, depth)
+end, 2)
+op("close", function(p, depth)
+  local _held <close> = closing(function() body(p, depth + 1) end)
+  body(p, depth)
+end, 3)
+op("metamethod", function(p, depth)
+  local object = setmetatable({}, {
+    __index = function()
+      body(p, depth)
+      return 1
+    end,
+    __lt = function()
+      body(p, depth)
+      return true
+    end,
+  })
+  return object.field, object < object
+end)
+op("sort", function(p, depth)
+  table.sort({ 1, 2 }, function(a, b)
+    body(p, depth + 1)
+    return a < b
+  end)
+end)
+op("gsub", function(p, depth)
+  string.gsub("a", "a", function() body(p, depth + 1) end)
+end)
+
+--- A generator yields only where it holds nothing: it may never be continued.
+local function generator(p, depth)
+  return function()
+    for _ = 1, p.random(3) do
+      body(p, depth)
+      coroutine.yield(1)
+    end
+  end
+end
+
+op("wrap", function(p, depth)
+  local g = coroutine.wrap(generator(p, depth))
+  for _ = 1, p.random(4) do
+    if not g() then break end
+  end
+end, 4)
+op("resume", function(p, depth)
+  local co = coroutine.create(generator(p, depth))
+  for _ = 1, p.random(4) do
+    if not coroutine.resume(co) then break end
+  end
+  if coroutine.status(co) ~= "normal" then coroutine.close(co) end
+end, 3)
+op("shared generator", function(p, depth)
+  local i = p.random(#p.generators)
+  local co = p.generators[i]
+  if not co or coroutine.status(co) == "dead" then
+    co = coroutine.create(generator(p, depth))
+    p.generators[i] = co
+  end
+  if not coroutine.resume(co) and coroutine.status(co) == "dead" then
+    coroutine.close(co)
+  end
+end, 3)
+flat("close shared generator", function(p)
+  local co = any(p, p.generators)
+  if co then coroutine.close(co) end
+end)
+op("close at once", function(p, depth)
+  local co
+  co = coroutine.create(function()
+    local _held <close> = closing(function()
+      if p.random(3) == 1 then coroutine.resume(co) end
+      body(p, depth + 2)
+    end)
+    coroutine.yield()
+  end)
+  coroutine.resume(co)
+  coroutine.close(co)
+end)
+op("gather", function(p, depth)
+  local list = {}
+  for i = 1, p.random(3) do
+    list[i] = p.random(3) == 1 and spawn(p, depth + 1) or counted(p, depth + 1)
+  end
+  neap.gather(list, { return_exceptions = p.random(2) == 1 })
+end, 2)
+op("callback", function(p, depth)
+  neap.get_event_loop():call_soon(function()
+    p.trace[#p.trace + 1] = "called"
+    local ok, err = pcall(body, p, depth + 2)
+    if not ok and not expected(err) and err ~= nil then p.finding = p.finding or err end
+  end)
+end)
+flat("done callback", function(p)
+  local task = any(p, p.tasks)
+  if task then task:add_done_callback(function() p.trace[#p.trace + 1] = "done" end) end
+end)
+flat("look", function(p)
+  local task = any(p, p.tasks)
+  if not task then return end
+  local _ = tostring(task) .. task:state() .. task:get_name() .. #neap.all_tasks()
+  _ = task:traceback()
+  local co = p.random(3) == 1 and task:get_coro()
+  if co then
+    _ = coroutine.status(co) .. debug.traceback(co)
+    assert(coroutine.isyieldable(co) == false)
+    assert(not coroutine.resume(co))
+    assert(not pcall(coroutine.close, co))
+  end
+end, 2)
+flat("running", function() coroutine.running() end)
+flat("yield in the body", function(p)
+  if p.random(3) == 1 and not coroutine.isyieldable() then coroutine.yield() end
+end)
+flat("collect", function(p) if p.random(5) == 1 then collectgarbage() end end)
+flat("hook", function(p)
+  if p.random(4) == 1 then debug.sethook(function() end, "l") else debug.sethook() end
+end)
+
+--- Runs the program of a seed. Raises when something is wrong at its end. Gives the
+--- list of the operations that were run.
+function M.run(seed)
+  local p = {
+    random = new_random(seed),
+    budget = 250,
+    trace = {},
+    tasks = {},
+    running = 0,
+    held = 0,
+    locks = { neap.Lock(), neap.Lock(), neap.Lock() },
+    semaphore = neap.BoundedSemaphore(2),
+    condition = neap.Condition(),
+    event = neap.Event(),
+    futures = { neap.Future(), neap.Future() },
+    generators = { false, false, false },
+  }
+  local loop = neap.get_event_loop()
+  loop:set_exception_handler(function(_, context)
+    local err = context.exception
+    if err ~= nil and not expected(err) and tostring(err) ~= "error(nil)" then
+      p.finding = p.finding or context.message .. " " .. tostring(err)
+    end
+  end)
+  for _ = 1, 4 do spawn(p, 1) end
+  local quiet = 0 -- turns; a callback may still start tasks in the next
+  for turn = 1, 2000 do
+    neap.sleep(0)
+    quiet = #neap.all_tasks() == 0 and quiet + 1 or 0
+    if quiet == 3 then break end
+    if turn % 20 == 0 then
+      p.event:set()
+      for i, future in ipairs(p.futures) do
+        if not future:done() then future:set_result() end
+        p.futures[i] = neap.Future()
+      end
+      if p.condition:try_acquire() then
+        p.condition:notify_all()
+        p.condition:release()
+      end
+    end
+    if turn > 200 and turn % 10 == 0 then
+      for _, task in ipairs(neap.all_tasks()) do task:cancel() end
+    end
+  end
+  debug.sethook()
+  local function check(right, ...)
+    if right then return end
+    local words = table.pack(...)
+    for i = 1, words.n do words[i] = tostring(words[i]) end
+    error(("seed %d: %s"):format(seed, table.concat(words, " ")), 0)
+  end
+  local left = neap.all_tasks()
+  for _, task in ipairs(left) do
+    p.left = (p.left or "") .. ("\n%s\n%s"):format(task, task:traceback())
+  end
+  check(#left == 0, "tasks are left:", p.left)
+  for _, task in ipairs(p.tasks) do
+    check(task:done(), "not done", task)
+    local ok, err = pcall(task.exception, task)
+    check(err == nil or expected(err) or tostring(err):find "error%(nil%)",
+      "unexpected", ok, err, task:traceback())
+  end
+  for i = 1, #p.generators do
+    local co = p.generators[i]
+    check(not co or coroutine.status(co) ~= "normal", "generator", i, "is still parked")
+    p.generators[i] = false
+  end
+  check(p.held == 0, "count of held locks", p.held)
+  for i, lock in ipairs(p.locks) do check(not lock:locked(), "lock", i, "is held") end
+  check(not p.condition:locked(), "the condition's lock is held")
+  check(p.semaphore:try_acquire() and p.semaphore:try_acquire(), "semaphore is taken")
+  check(not p.semaphore:try_acquire(), "semaphore has too much")
+  p.tasks, p.futures = {}, {}
+  collectgarbage()
+  collectgarbage()
+  neap.sleep(0)
+  loop:set_exception_handler(nil)
+  check(p.finding == nil, "unexpected", p.finding)
+  return p.trace
+end
+
+if arg and arg[0] and arg[0]:find "fuzz/program.lua$" then
+  for seed = tonumber(arg[1]) or 1, tonumber(arg[2] or arg[1]) or 100 do
+    local ok, err = pcall(M.run, seed)
+    if not ok then print(err) end
+  end
+end
+
+return M
