@@ -268,7 +268,8 @@ _test-stock:
 	@$(HOST_ENV) LUA_CPATH="$(HERE)/$(B)/?.so;;" STOCK_ENV="$(STOCK_ENV)" \
 	  scripts/dev/busted.sh $(LUA) $(BUSTED) --exclude-tags=host $(SPECS)
 _examples:
-	@$(HOST_ENV) scripts/dev/examples.sh $(B) $(EMBED)
+	@$(HOST_ENV) LUA="$(LUA)" STOCK_ENV="$(STOCK_ENV)" \
+	  scripts/dev/examples.sh $(B) $(EMBED)
 _doctest:
 	@$(HOST_ENV) $(LUA) scripts/dev/doctest.lua $(B)/neap
 

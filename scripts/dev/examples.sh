@@ -2,7 +2,8 @@
 # examples.sh BUILD EMBEDDED...: runs every scripts/*.lua in the host and every
 # program made from scripts/embed/*.c, and compares what they print with
 # spec/examples/NAME.out (spec/examples/embed_NAME.out). spec/examples/NAME.code
-# holds the exit code where it is not 0. A module (embed/NAME.so) is loaded by
+# holds the exit code where it is not 0. Where LUA names a stock Lua, the scripts run
+# there, too (environment: STOCK_ENV). A module (embed/NAME.so) is loaded by
 # scripts/embed/NAME.lua. A script with the line `-- test: SIGINT after "TEXT"` is sent
 # that signal once it has printed a line that contains TEXT.
 set -u
@@ -32,13 +33,14 @@ interrupted() { # signal text output error command...
 }
 
 # The output is compared byte by byte. A missing .out file is a failure too.
-check() { # name command...
-  local name=$1 status want=0 golden=spec/examples/$1.out
+check() { # name[@host] command...
+  local name=$1 script=${1%@*} status want=0
+  local golden=spec/examples/$script.out
   local how='^-- test: \(SIG[A-Z0-9]*\) after "\(.*\)"$' signal='' text=''
   shift
-  if [ -f "scripts/$name.lua" ]; then
-    signal=$(sed -n "s/$how/\\1/p" "scripts/$name.lua")
-    text=$(sed -n "s/$how/\\2/p" "scripts/$name.lua")
+  if [ -f "scripts/$script.lua" ]; then
+    signal=$(sed -n "s/$how/\\1/p" "scripts/$script.lua")
+    text=$(sed -n "s/$how/\\2/p" "scripts/$script.lua")
   fi
   if [ -n "$signal" ]; then
     interrupted "$signal" "$text" "$work/$name.out" "$work/$name.err" "$@"
@@ -47,7 +49,7 @@ check() { # name command...
     timeout -k 5 "${LIMIT:-60}" "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null
     status=$?
   fi
-  [ -f "spec/examples/$name.code" ] && want=$(cat "spec/examples/$name.code")
+  [ -f "spec/examples/$script.code" ] && want=$(cat "spec/examples/$script.code")
   if [ "$status" != "$want" ]; then
     echo "FAIL  $name (exit code $status, expected $want)"
     sed 's/^/  /' "$work/$name.err"
@@ -65,7 +67,13 @@ check() { # name command...
   for script in scripts/*.lua; do
     [ -f "$script" ] || continue
     name=${script##*/}
-    printf '%s\0' "${name%.lua}" "$build/neap" "$script"
+    name=${name%.lua}
+    printf '%s\0' "$name" "$build/neap" "$script"
+    printf '\0'
+    [ -n "${LUA:-}" ] || continue
+    # shellcheck disable=SC2086
+    printf '%s\0' "$name@${LUA##*/}" env ${STOCK_ENV:-} "LUA_CPATH=$build/?.so;;" \
+      "$LUA" "$script"
     printf '\0'
   done
   for program in "$@"; do
