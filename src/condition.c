@@ -9,6 +9,7 @@
 #include "lock.h"
 
 typedef struct condition {
+  const void *tag;
   neap__waitq queue;
   neap__lock *lock; /* user value 1 keeps it */
 } condition;
@@ -17,7 +18,7 @@ typedef struct condition {
 enum { NOTIFIED = 1, CANCELLED = 2 };
 
 static condition *self(lua_State *L) {
-  return neap__check(L, neap__rt(L), 1, NEAP__K_CONDITION, "Condition");
+  return neap__check_tagged(L, neap__rt(L), 1, NEAP__K_CONDITION, "Condition");
 }
 
 static neap_aborted condition_abort(neap_wait *wait) {
@@ -175,9 +176,9 @@ static int l_new(lua_State *L) {
     lua_settop(L, 0);
     neap__lock_new(L, rt);
   }
-  neap__lock *lock = neap__check(L, rt, 1, NEAP__K_LOCK, "Lock");
+  neap__lock *lock = neap__check_tagged(L, rt, 1, NEAP__K_LOCK, "Lock");
   condition *cond = lua_newuserdatauv(L, sizeof *cond, 1);
-  *cond = (condition){{NULL, NULL}, lock};
+  *cond = (condition){.tag = neap__tag(rt, NEAP__K_CONDITION), .lock = lock};
   neap__push_class(L, rt, NEAP__K_CONDITION);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, 1);

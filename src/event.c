@@ -6,12 +6,13 @@
 #include "internal.h"
 
 typedef struct event {
+  const void *tag;
   neap__waitq queue;
   bool set;
 } event;
 
 static event *self(lua_State *L) {
-  return neap__check(L, neap__rt(L), 1, NEAP__K_EVENT, "Event");
+  return neap__check_tagged(L, neap__rt(L), 1, NEAP__K_EVENT, "Event");
 }
 
 static neap_aborted event_abort(neap_wait *wait) {
@@ -73,7 +74,7 @@ static int l_tostring(lua_State *L) {
 static int l_new(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   event *ev = lua_newuserdatauv(L, sizeof *ev, 0);
-  *ev = (event){{NULL, NULL}, false};
+  *ev = (event){.tag = neap__tag(rt, NEAP__K_EVENT)};
   neap__push_class(L, rt, NEAP__K_EVENT);
   lua_setmetatable(L, -2);
   return 1;

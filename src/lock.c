@@ -60,7 +60,7 @@ void neap__lock_release(lua_State *L, neap__lock *lock) {
 }
 
 static neap__lock *self(lua_State *L) {
-  return neap__check(L, neap__rt(L), 1, NEAP__K_LOCK, "Lock");
+  return neap__check_tagged(L, neap__rt(L), 1, NEAP__K_LOCK, "Lock");
 }
 
 int neap__lock_acquire(lua_State *L, neap_runtime *rt, neap__lock *lock) {
@@ -108,7 +108,7 @@ static int l_tostring(lua_State *L) {
 
 void neap__lock_new(lua_State *L, neap_runtime *rt) {
   neap__lock *lock = lua_newuserdatauv(L, sizeof *lock, 0);
-  *lock = (neap__lock){{NULL, NULL}, NULL, false};
+  *lock = (neap__lock){.tag = neap__tag(rt, NEAP__K_LOCK)};
   neap__push_class(L, rt, NEAP__K_LOCK);
   lua_setmetatable(L, -2);
 }

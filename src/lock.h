@@ -8,6 +8,7 @@
 #include "internal.h"
 
 typedef struct neap__lock {
+  const void *tag;
   neap__waitq queue;
   neap_wait *granted; /* woken, but its task has not run yet */
   bool locked;

@@ -147,7 +147,10 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
   lua_State *busy = rt->busy;
   rt->chain = NULL;
   loop->in_turn = true;
-  run_ready(loop, L);
+  do { /* turns in which nothing can have come from outside */
+    run_ready(loop, L);
+  } while (loop->nready > 0 && wait != 0 && !loop->due_soon &&
+           !root_goes_on(rt, loop) && ticks() - loop->last_poll < POLL_EVERY);
   rt->current = NULL;
   bool look = loop->due_soon;
   if (root_goes_on(rt, loop)) {

@@ -9,13 +9,14 @@
 #include "internal.h"
 
 typedef struct semaphore {
+  const void *tag;
   neap__waitq queue;
   lua_Integer value, bound; /* bound < 0: none */
   size_t coming;
 } semaphore;
 
 static semaphore *self(lua_State *L) {
-  return neap__check(L, neap__rt(L), 1, NEAP__K_SEMAPHORE, "Semaphore");
+  return neap__check_tagged(L, neap__rt(L), 1, NEAP__K_SEMAPHORE, "Semaphore");
 }
 
 static bool is_locked(const semaphore *sem) {
@@ -109,7 +110,9 @@ static int new_semaphore(lua_State *L, bool bounded) {
   lua_Integer value = luaL_optinteger(L, 1, 1);
   luaL_argcheck(L, value >= 0, 1, "Semaphore initial value must be >= 0");
   semaphore *sem = lua_newuserdatauv(L, sizeof *sem, 0);
-  *sem = (semaphore){{NULL, NULL}, value, bounded ? value : -1, 0};
+  *sem = (semaphore){.tag = neap__tag(rt, NEAP__K_SEMAPHORE),
+                     .value = value,
+                     .bound = bounded ? value : -1};
   neap__push_class(L, rt, NEAP__K_SEMAPHORE);
   lua_setmetatable(L, -2);
   return 1;
