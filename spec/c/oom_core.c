@@ -189,10 +189,10 @@ static int l_remote(lua_State *L) {
 static int l_prepare(lua_State *L) {
   lua_register(L, "offload", l_offload);
   lua_register(L, "remote", l_remote);
-  if (luaL_loadstring(L, "return function(t) offload() remote() return t end,\n"
-                         "  function() error 'on purpose' end,\n"
-                         "  function() require 'neap'.sleep(60) end\n") !=
-      LUA_OK)
+  if (luaL_loadstring(L,
+                      "return function(t) offload() remote() return t end,\n"
+                      "  function() error 'on purpose' end,\n"
+                      "  function() require 'neap'.sleep(60) end\n") != LUA_OK)
     return lua_error(L);
   lua_call(L, 0, 3);
   return 3;
@@ -294,8 +294,8 @@ static void sweep(const scenario *s, bool lasting) {
   int before = atomic_load(&failed_checks);
   for (; !round_of(s, n, lasting); n++) {
     if (atomic_load(&failed_checks) != before) {
-      printf("# at allocation %zu%s of %s\n", n, lasting ? " and all after" : "",
-             s->name);
+      printf("# at allocation %zu%s of %s\n", n,
+             lasting ? " and all after" : "", s->name);
       before = atomic_load(&failed_checks);
       if (before > 20) return;
     }

@@ -22,8 +22,8 @@
 #include <time.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-#define CONTAINER_OF(ptr, type, member) \
-  ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member)                                        \
+  ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 typedef struct test_case {
   const char *name;
@@ -77,9 +77,9 @@ static inline bool check_has(const char *file, int line, const char *text,
 #define CHECK_INT(x, want) check_int(__FILE__, __LINE__, #x, (x), (want))
 #define CHECK_STR(x, want) check_str(__FILE__, __LINE__, #x, (x), (want))
 #define CHECK_HAS(x, part) check_has(__FILE__, __LINE__, #x, (x), (part))
-#define REQUIRE(x) \
-  do { \
-    if (!CHECK(x)) return; \
+#define REQUIRE(x)                                                             \
+  do {                                                                         \
+    if (!CHECK(x)) return;                                                     \
   } while (0)
 
 static inline int run_tests(const test_case *tests, size_t count) {
@@ -236,7 +236,7 @@ static inline bool do_chunk(const char *file, int line, fixture *f,
 }
 
 /* The report of a chunk that has to fail. Valid until the next report. */
-#define DO_FAIL(f, code, part) \
+#define DO_FAIL(f, code, part)                                                 \
   do_chunk_fail(__FILE__, __LINE__, (f), (code), (part))
 static inline void do_chunk_fail(const char *file, int line, fixture *f,
                                  const char *code, const char *part) {

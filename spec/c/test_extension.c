@@ -417,7 +417,8 @@ static atomic_int works; /* blocks that are alive */
 static void sum_run(neap_work *work) {
   sum_work *w = CONTAINER_OF(work, sum_work, work);
   if (w->delay > 0) usleep((useconds_t)w->delay);
-  for (int i = 1; i <= w->n; i++) w->sum += i;
+  for (int i = 1; i <= w->n; i++)
+    w->sum += i;
   w->ran = true;
 }
 
@@ -452,11 +453,12 @@ static void test_offload(void) {
   fixture f;
   REQUIRE(fixture_start(&f));
   lua_register(f.L, "sum", l_sum);
-  DO(&f, "assert(sum(10) == 55)\n" /* at the root */
-         "local a, b, c = neap.gather(function() return sum(3, 3000) end,\n"
-         "  function() return sum(4) end, function() return (sum(5, 1000)) end)\n"
-         "assert(a == 6 and b == 10 and c == 15)\n"
-         "neap.create_task(function() last = sum(100) end)");
+  DO(&f,
+     "assert(sum(10) == 55)\n" /* at the root */
+     "local a, b, c = neap.gather(function() return sum(3, 3000) end,\n"
+     "  function() return sum(4) end, function() return (sum(5, 1000)) end)\n"
+     "assert(a == 6 and b == 10 and c == 15)\n"
+     "neap.create_task(function() last = sum(100) end)");
   CHECK_INT(neap_run(f.rt), 0);
   CHECK_INT(global_int(&f, "last"), 5050);
   CHECK_INT(atomic_load(&works), 0);

@@ -125,7 +125,8 @@ static void test_idle_sleeps(void) {
   uv_run(&h.loop, UV_RUN_NOWAIT);
   /* Waiting must not spin: few iterations until the deadline. */
   int iterations = 0;
-  while (uv_run(&h.loop, UV_RUN_ONCE)) iterations++;
+  while (uv_run(&h.loop, UV_RUN_ONCE))
+    iterations++;
   CHECK(iterations < 20);
   fixture_close(&f);
   host_deinit(&h);

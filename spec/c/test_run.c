@@ -67,13 +67,13 @@ static void test_report(void) {
   CHECK_HAS(report, "chunk:4: in ");
   CHECK_HAS(report, "in task 'Task-1', created at chunk:2");
   lua_pop(f.L, 1);
-  DO_FAIL(&f, "error(setmetatable({}, {__tostring = function()\n"
-              "  return 'made by tostring' end}))",
+  DO_FAIL(&f,
+          "error(setmetatable({}, {__tostring = function()\n"
+          "  return 'made by tostring' end}))",
           "made by tostring");
   DO_FAIL(&f, "error(setmetatable({}, {__tostring = error}))",
           "error object is a table value");
-  DO_FAIL(&f, "error(neap.TimeoutError 'too late')",
-          "TimeoutError: too late");
+  DO_FAIL(&f, "error(neap.TimeoutError 'too late')", "TimeoutError: too late");
   fixture_close(&f);
 }
 
@@ -210,7 +210,8 @@ typedef struct stopper {
 
 static void on_thread_busy(void *arg) {
   stopper *s = arg;
-  while (!atomic_load(&s->enough)) neap_stop(s->rt);
+  while (!atomic_load(&s->enough))
+    neap_stop(s->rt);
 }
 
 static void test_stop_often(void) {
@@ -221,7 +222,8 @@ static void test_stop_often(void) {
   uv_thread_t thread;
   stopper s = {.rt = f.rt};
   uv_thread_create(&thread, on_thread_busy, &s);
-  for (int i = 0; i < 20; i++) CHECK_INT(neap_run(f.rt), UV_EINTR);
+  for (int i = 0; i < 20; i++)
+    CHECK_INT(neap_run(f.rt), UV_EINTR);
   atomic_store(&s.enough, true);
   uv_thread_join(&thread);
   neap_stop(f.rt);
@@ -371,8 +373,9 @@ static void test_interrupt(void) {
   REQUIRE(fixture_start(&f));
   uv_thread_t thread;
   uv_thread_create(&thread, on_thread_interrupt, f.rt);
-  DO_FAIL(&f, "local _ <close> = setmetatable({}, {__close = function()\n"
-              "  neap.sleep(0.001) closed = true end})\nneap.sleep(60)",
+  DO_FAIL(&f,
+          "local _ <close> = setmetatable({}, {__close = function()\n"
+          "  neap.sleep(0.001) closed = true end})\nneap.sleep(60)",
           "KeyboardInterrupt");
   uv_thread_join(&thread);
   CHECK_STR(global_text(&f, "closed"), "true");
@@ -415,8 +418,9 @@ static void test_interrupt_busy(void) {
   DO_FAIL(&f, "neap.gather(function() while true do end end)",
           "KeyboardInterrupt");
   ualarm(20000, 0);
-  DO_FAIL(&f, "neap.gather(coroutine.wrap(function()\n"
-              "  while true do end end))",
+  DO_FAIL(&f,
+          "neap.gather(coroutine.wrap(function()\n"
+          "  while true do end end))",
           "KeyboardInterrupt");
   signal(SIGALRM, SIG_DFL);
   DO(&f, "neap.sleep(0.001)");
@@ -434,11 +438,12 @@ static void test_exit(void) {
   REQUIRE(fixture_start(&f));
   lua_register(f.L, "exit", l_exit);
   CHECK_INT(neap_exit(f.L), UV_EINVAL);
-  DO_FAIL(&f, "neap.create_task(function()\n"
-              "  local _ <close> = setmetatable({}, {__close = function()\n"
-              "    closed = true end})\n"
-              "  pcall(exit) passed = true\n"
-              "end)\nneap.sleep(60)",
+  DO_FAIL(&f,
+          "neap.create_task(function()\n"
+          "  local _ <close> = setmetatable({}, {__close = function()\n"
+          "    closed = true end})\n"
+          "  pcall(exit) passed = true\n"
+          "end)\nneap.sleep(60)",
           "SystemExit");
   CHECK_STR(global_text(&f, "passed"), "nil");
   CHECK_STR(global_text(&f, "closed"), "nil");
@@ -454,7 +459,8 @@ static void test_exit_elsewhere(void) {
   lua_register(f.L, "exit", l_exit);
   DO(&f, "neap.create_task(exit)");
   CHECK_INT(neap_run(f.rt), UV_EINTR);
-  DO(&f, "neap.get_event_loop():call_soon(exit) neap.create_task(neap.sleep, 9)");
+  DO(&f,
+     "neap.get_event_loop():call_soon(exit) neap.create_task(neap.sleep, 9)");
   CHECK_INT(neap_run(f.rt), UV_EINTR);
   DO(&f, "neap.create_task(function() table.sort({2, 1}, exit) end)");
   CHECK_INT(neap_run(f.rt), UV_EINTR);

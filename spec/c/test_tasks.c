@@ -351,24 +351,23 @@ static void test_wait_task(void) {
   REQUIRE(fixture_start(&f));
   lua_register(f.L, "wait", l_wait);
   lua_register(f.L, "wait_last", l_wait_last);
-  DO(&f,
-     "local function work(...) neap.sleep(0.001) return ... end\n"
-     "local a, b = wait(neap.create_task(work, 1, 2))\n"
-     "assert(a == 1 and b == 2)\n" /* at the root */
-     "assert(select('#', wait(neap.create_task(work))) == 0)\n"
-     "neap.gather(function()\n"
-     "  local a, b, c = wait_last('x', 'y', neap.create_task(work, 3, 4))\n"
-     "  assert(a == 3 and b == 4 and c == nil)\n"
-     "  local t = neap.create_task(function() error('mine', 0) end)\n"
-     "  local ok, e = pcall(wait, t)\n"
-     "  assert(not ok and e == 'mine')\n"
-     "  assert(not pcall(wait, t))\n" /* once more, done */
-     "  local f = neap.Future()\n"
-     "  neap.get_event_loop():call_later(0.001, f.set_result, f, 9)\n"
-     "  assert(wait(f) == 9 and wait(f) == 9)\n"
-     "end)\n"
-     "local ok, e = pcall(wait, 42)\n"
-     "assert(not ok and e:find 'Task or Future')");
+  DO(&f, "local function work(...) neap.sleep(0.001) return ... end\n"
+         "local a, b = wait(neap.create_task(work, 1, 2))\n"
+         "assert(a == 1 and b == 2)\n" /* at the root */
+         "assert(select('#', wait(neap.create_task(work))) == 0)\n"
+         "neap.gather(function()\n"
+         "  local a, b, c = wait_last('x', 'y', neap.create_task(work, 3, 4))\n"
+         "  assert(a == 3 and b == 4 and c == nil)\n"
+         "  local t = neap.create_task(function() error('mine', 0) end)\n"
+         "  local ok, e = pcall(wait, t)\n"
+         "  assert(not ok and e == 'mine')\n"
+         "  assert(not pcall(wait, t))\n" /* once more, done */
+         "  local f = neap.Future()\n"
+         "  neap.get_event_loop():call_later(0.001, f.set_result, f, 9)\n"
+         "  assert(wait(f) == 9 and wait(f) == 9)\n"
+         "end)\n"
+         "local ok, e = pcall(wait, 42)\n"
+         "assert(not ok and e:find 'Task or Future')");
   fixture_close(&f);
 }
 
@@ -413,7 +412,8 @@ int main(void) {
       {"done gets the error, and has seen it", test_raised},
       {"an error nobody saw is reported after release", test_raised_unseen},
       {"neap_cancel, with and without a message", test_cancel},
-      {"a task cancelled before it starts never runs", test_cancel_before_start},
+      {"a task cancelled before it starts never runs",
+       test_cancel_before_start},
       {"a task may refuse to be cancelled", test_cancel_refused},
       {"a released task goes on", test_release_early},
       {"a reference keeps the task and its results", test_kept},
