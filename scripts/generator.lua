@@ -20,7 +20,7 @@ local function reader(name, ...)
   end
 end
 
-local poem = neap.create_task(reader, "poem", "The tide comes in,", "the tide goes out.")
-neap.sleep(0.02)
-local list = neap.create_task(reader, "list", "bread", "butter", "salt")
-neap.gather(poem, list)
+neap.gather(
+  neap.create_task(reader, "poem", "The tide comes in,", "the tide goes out."),
+  neap.create_task(reader, "list", "bread", "butter", "salt")
+)

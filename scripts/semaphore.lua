@@ -10,13 +10,14 @@ local function worker(number)
   local _desk <close> = desks:acquire()
   busy = busy + 1
   most = math.max(most, busy)
-  print(("worker %d starts, busy: %d"):format(number, busy))
-  neap.sleep(0.05 + 0.02 * number)
+  print(("worker %d has a desk"):format(number))
+  neap.sleep(0.1)
   busy = busy - 1
-  print(("worker %d is done"):format(number))
 end
 
 local workers = {}
 for number = 1, 5 do workers[number] = neap.create_task(worker, number) end
+neap.sleep(0.02)
+print(desks:locked() and "no desk is free" or "a desk is free")
 neap.gather(workers)
-print("never more than " .. most .. " at the same time")
+print("all are done, and never more than " .. most .. " worked at the same time")
