@@ -92,7 +92,8 @@ typedef struct neap_config {
   uv_loop_t *loop;      /* a lent loop; NULL: the runtime makes its own. Left as
                            found: its other handles are never touched. */
   lua_State *L;         /* a lent state (its main thread); NULL: makes its own.
-                           Must outlive the runtime. */
+                           Must outlive the runtime, and can be lent only once:
+                           what Lua code has kept of neap stays in it. */
   neap_log log;         /* NULL: reports are dropped */
   neap_unhandled unhandled; /* NULL: reports go to `log` */
   void *ud;             /* first argument of `log` and `unhandled` */
@@ -110,7 +111,8 @@ NEAP_API neap_runtime *neap_new(const neap_config *config, int *error);
 
 /* Ends everything that runs, in one order: cancels all tasks, runs turns until
  * they have ended (or the grace period is over), closes the coroutines that are
- * left, closes all handles. Lua stays usable for plain code; a second call does
+ * left, closes all handles. Threads that still hold a wait (neap_arm_threadsafe) or
+ * work of the pool are waited for. Lua stays usable for plain code; a second call does
  * nothing. Returns the number of tasks that had to be closed by force. Runs Lua.
  * Not from inside a task or a loop callback (UV_EBUSY). */
 NEAP_API int neap_shutdown(neap_runtime *rt);
@@ -194,7 +196,8 @@ NEAP_API bool neap_had_unhandled(neap_runtime *rt);
 
 /* Called in the turn in which the task ends, with its results (NEAP_RETURNED) or its
  * error on the stack of L, which the callee leaves as it likes. It counts as the
- * one who looked at the error. Must not wait; may raise (reported). */
+ * one who looked at the error. Must not wait; may raise (reported). Called exactly once,
+ * except for a task that neap_shutdown had to close by force: then not at all. */
 typedef void (*neap_done)(neap_task *task, lua_State *L, neap_outcome outcome,
                           int nresults, void *ud);
 
@@ -292,8 +295,9 @@ typedef struct neap_work neap_work;
 struct neap_work {
   void (*run)(neap_work *work); /* on a pool thread; touches no Lua */
   /* In the task, once `run` has returned, also when the task was cancelled
-   * meanwhile (`status` is then UV_ECANCELED): frees the block, pushes results and
-   * returns their number, or returns neap_fail(...). With L == NULL (the task was
+   * meanwhile (`status` is then UV_ECANCELED; `run` may then not have been called at
+   * all): frees the block, pushes results and returns their number, or returns
+   * neap_fail(...). With L == NULL (the task was
    * closed by force at shutdown) it must only free. */
   int (*finish)(lua_State *L, neap_work *work, int status);
   /* private from here on */
