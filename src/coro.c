@@ -335,6 +335,15 @@ lua_State *neap__inner_coroutine(lua_State *co) {
   return inner;
 }
 
+bool neap__coro_installed(lua_State *L) {
+  lua_pushglobaltable(L);
+  lua_pushliteral(L, "pcall");
+  lua_rawget(L, -2);
+  bool ours = lua_tocfunction(L, -1) == l_pcall;
+  lua_pop(L, 2);
+  return ours;
+}
+
 void neap__coro_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg coroutine[] = {
       {"create", l_create},     {"resume", l_resume},

@@ -424,6 +424,8 @@ neap_wait *neap__waitq_wake(neap__waitq *queue, int status);
 /* ---- require.c: modules --------------------------------------------------- */
 
 void neap__require_open(lua_State *L, neap_runtime *rt);
+/* Puts our require in its place, also where somebody took it away. */
+void neap__require_install(lua_State *L, neap_runtime *rt);
 bool neap__is_require(lua_CFunction f);
 /* `co` ended with an error: what it was loading is no longer being loaded. */
 void neap__loads_died(neap_runtime *rt, lua_State *co);
@@ -431,6 +433,8 @@ void neap__loads_died(neap_runtime *rt, lua_State *co);
 /* ---- coro.c: coroutine.*, pcall, xpcall ------------------------------------ */
 
 void neap__coro_open(lua_State *L, neap_runtime *rt);
+/* Whether our functions are in place. */
+bool neap__coro_installed(lua_State *L);
 /* Whether a C function is one that lets a yield pass. */
 bool neap__lets_pass(lua_CFunction f);
 /* The coroutine that runs inside `co`, whose innermost frame is one of our resume or
@@ -500,6 +504,8 @@ bool neap__is_of_task(lua_State *L, const neap_runtime *rt, lua_State *co);
 bool neap__is_body(lua_State *co);
 /* Whether it is that of a task, started or not. */
 bool neap__runs_body(lua_State *co);
+/* For qsort of neap_task *: oldest first. */
+int neap__compare_ids(const void *a, const void *b);
 /* Pushes the list of the loop's pending tasks, oldest first. [-0, +1, m] */
 void neap__push_tasks(lua_State *L, neap__loop *loop);
 

@@ -8,6 +8,7 @@
  */
 #include "internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct loop_object {
@@ -157,17 +158,26 @@ int neap__loop_drive(neap__loop *loop, lua_State *L,
   return status;
 }
 
-/* Cancels the tasks made since the last time, in the order of their making where the
- * slots allow. */
+/* Cancels the tasks made since the last time, oldest first. */
 static void cancel_all(neap__loop *loop, uint64_t *cancelled_to) {
   neap_runtime *rt = loop->rt;
   uint64_t from = *cancelled_to;
   *cancelled_to = rt->last_id;
+  size_t n = 0, max = loop->ntasks;
+  neap_task **list = neap__alloc(rt, NULL, 0, max * sizeof(neap_task *));
   for (uint32_t i = 0; i < rt->nslots; i++) {
     neap_task *task = rt->slots[i];
-    if (task != NULL && task->future.loop == loop && task->id > from)
-      neap__cancel(task, NULL, 0);
+    if (task == NULL || task->future.loop != loop || task->id <= from) continue;
+    if (list == NULL || n == max) {
+      neap__cancel(task, NULL, 0); /* in any order, when memory is short */
+    } else {
+      list[n++] = task;
+    }
   }
+  if (list == NULL) return;
+  qsort(list, n, sizeof(neap_task *), neap__compare_ids);
+  for (size_t i = 0; i < n; i++) neap__cancel(list[i], NULL, 0);
+  neap__alloc(rt, list, max * sizeof(neap_task *), 0);
 }
 
 void neap__loop_finish(neap__loop *loop, lua_State *L) {

@@ -216,6 +216,10 @@ void neap__require_open(lua_State *L, neap_runtime *rt) {
   };
   neap__new_class(L, rt, NEAP__K_LOAD, "neap.load", methods);
   lua_pop(L, 1);
+  neap__require_install(L, rt);
+}
+
+void neap__require_install(lua_State *L, neap_runtime *rt) {
   lua_pushglobaltable(L);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   neap__push_self(L, rt);

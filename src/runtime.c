@@ -141,7 +141,14 @@ bool neap_had_unhandled(neap_runtime *rt) {
 
 /* ---- start -------------------------------------------------------------------------- */
 
+/* require "neap" -> the module. A test runner that isolates its files restores the
+ * globals and forgets what was loaded: then ours are put back. */
 static int l_module(lua_State *L) {
+  neap_runtime *rt = neap_of(L);
+  if (!neap__coro_installed(L)) {
+    neap__coro_open(L, rt);
+    neap__require_install(L, rt);
+  }
   neap__reg_get(L, NEAP__R_MODULE);
   return 1;
 }
@@ -516,12 +523,21 @@ int neap_dostring(neap_runtime *rt, const char *code, const char *chunkname) {
 static int l_report(lua_State *L) {
   neap_runtime *rt = neap_of(L);
   lua_settop(L, 1);
-  if (lua_isnil(L, 1)) {
-    lua_pushliteral(L, "nil");
-  } else if (!lua_isstring(L, 1) && !luaL_getmetafield(L, 1, "__tostring")) {
-    lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
-  } else {
+  bool shown = lua_isstring(L, 1);
+  if (shown || luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) {
+    lua_settop(L, 1);
     neap__push_text(L, 1);
+    if (!shown) { /* a number would do for tostring, but not for lua */
+      luaL_getmetafield(L, 1, "__tostring");
+      lua_pushvalue(L, 1);
+      shown = lua_pcall(L, 1, 1, 0) == LUA_OK &&
+              lua_type(L, -1) == LUA_TSTRING;
+      lua_pop(L, 1);
+    }
+  }
+  if (!shown) { /* as lua says it */
+    lua_settop(L, 1);
+    lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
   }
   lua_pushvalue(L, 1);
   neap__take_traceback(L, rt);
@@ -717,6 +733,5 @@ int luaopen_neap(lua_State *L) {
     lua_setmetatable(L, -2);
     neap__reg_set(L, NEAP__R_GUARD);
   }
-  neap__reg_get(L, NEAP__R_MODULE);
-  return 1;
+  return l_module(L);
 }

@@ -529,7 +529,7 @@ static int l_all_tasks(lua_State *L) {
   return 1;
 }
 
-static int compare_tasks(const void *a, const void *b) {
+int neap__compare_ids(const void *a, const void *b) {
   const neap_task *x = *(neap_task *const *)a, *y = *(neap_task *const *)b;
   return (x->id > y->id) - (x->id < y->id);
 }
@@ -546,7 +546,7 @@ void neap__push_tasks(lua_State *L, neap__loop *loop) {
         task->future.state == NEAP__PENDING)
       list[n++] = task;
   }
-  qsort(list, n, sizeof *list, compare_tasks);
+  qsort(list, n, sizeof *list, neap__compare_ids);
   lua_createtable(L, (int)n, 0);
   for (size_t i = 0; i < n; i++) {
     neap__push_task(L, list[i]);
