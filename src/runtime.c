@@ -279,9 +279,15 @@ static neap_runtime *new_in_lent(const neap_config *config, int *error) {
   memset(rt, 0, sizeof *rt);
   init(rt, L, config);
   rt->alloc = lua_getallocf(L, &rt->alloc_ud);
-  if ((*error = uv_mutex_init(&rt->mutex)) < 0) return NULL;
-  *error = start(rt, L, config);
-  return *error == 0 ? rt : NULL;
+  if ((*error = uv_mutex_init(&rt->mutex)) < 0) {
+    lua_pop(L, 1);
+    return NULL;
+  }
+  if ((*error = start(rt, L, config)) == 0) return rt;
+  neap_free(rt);
+  lua_pushnil(L); /* the state may be lent again */
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
+  return NULL;
 }
 
 static void free_struct(neap_runtime *rt) {

@@ -323,8 +323,56 @@ static void test_embedding_lasting(void) {
   sweep(&scenarios[1], true);
 }
 
+static void on_any(uv_handle_t *handle, void *arg) {
+  (void)handle;
+  ++*(int *)arg;
+}
+
+/* A runtime that cannot start leaves a lent state and a lent loop as they were. */
+static void test_lent(void) {
+  bool failed = true;
+  size_t n = 0;
+  while (failed) {
+    memory m = {0};
+    uv_loop_t loop;
+    int error = 0, handles = 0;
+    uv_loop_init(&loop);
+    lua_State *L = lua_newstate(memory_alloc, &m);
+    luaL_openlibs(L);
+    m.calls = 0;
+    m.fail_at = ++n;
+    m.fail_to = n + 1;
+    neap_config config = {.size = sizeof config, .L = L, .loop = &loop};
+    neap_runtime *rt = neap_new(&config, &error);
+    failed = m.calls >= n;
+    m.fail_at = 0;
+    if (rt == NULL) {
+      CHECK_INT(error, UV_ENOMEM);
+      CHECK(neap_of(L) == NULL);
+      CHECK_INT(lua_gettop(L), 0);
+      uv_walk(&loop, on_any, &handles);
+      CHECK_INT(handles, 0);
+      CHECK_INT(luaL_loadstring(L,
+                                "assert(coroutine.wrap(pcall)(next, {}) and\n"
+                                "  require 'string')"),
+                LUA_OK);
+      CHECK_INT(lua_pcall(L, 0, 0, 0), LUA_OK);
+      rt = neap_new(&config, &error); /* there is memory now */
+    }
+    if (CHECK(rt != NULL)) {
+      CHECK_INT(neap_dostring(rt, "require 'neap'.sleep(0)", "=x"), LUA_OK);
+      neap_free(rt);
+    }
+    lua_close(L);
+    CHECK_INT((long long)m.bytes, 0);
+    CHECK_INT(uv_loop_close(&loop), 0);
+    if (atomic_load(&failed_checks) > 20) break;
+  }
+}
+
 int main(void) {
   static const test_case tests[] = {
+      {"a lent state and loop, the start fails", test_lent},
       {"tasks in C, one allocation fails", test_embedding},
       {"tasks in C, memory stays short", test_embedding_lasting},
       {"a script, one allocation fails", test_smoke},

@@ -16,7 +16,8 @@ static void test_side_by_side(void) {
               "  for i = 1, 3 do neap.sleep(0.001) end done = id end)");
   }
   for (int round = 0; round < 200; round++)
-    for (int i = N - 1; i >= 0; i--) neap_step(f[i].rt, 0.0005);
+    for (int i = N - 1; i >= 0; i--)
+      neap_step(f[i].rt, 0.0005);
   for (int i = 0; i < N; i++) {
     CHECK_INT(global_int(&f[i], "done"), i);
     CHECK_INT(neap_run(f[i].rt), 0);
@@ -78,7 +79,8 @@ static void test_threads(void) {
   uv_thread_t threads[8];
   for (size_t i = 0; i < COUNT(threads); i++)
     CHECK_INT(uv_thread_create(&threads[i], on_thread, NULL), 0);
-  for (size_t i = 0; i < COUNT(threads); i++) uv_thread_join(&threads[i]);
+  for (size_t i = 0; i < COUNT(threads); i++)
+    uv_thread_join(&threads[i]);
 }
 
 /* A runtime may be used by one thread after another. */
@@ -132,7 +134,8 @@ static void test_pests(void) {
       lua_pop(f.L, 1);
   }
   atomic_store(&p.enough, true);
-  for (size_t i = 0; i < COUNT(threads); i++) uv_thread_join(&threads[i]);
+  for (size_t i = 0; i < COUNT(threads); i++)
+    uv_thread_join(&threads[i]);
   fixture_close(&f);
 }
 
