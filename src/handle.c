@@ -6,6 +6,7 @@
  */
 #include "internal.h"
 
+#include <math.h>
 #include <string.h>
 
 static void on_due(neap__timer *timer) {
@@ -32,7 +33,7 @@ neap__handle *neap__handle_new(lua_State *L, neap_runtime *rt, neap__loop *loop,
   handle->rt = rt;
   handle->loop = loop;
   handle->nargs = nargs;
-  handle->when = -1;
+  handle->when = NAN; /* none */
   handle->site = neap__site_at(L, rt, 1);
   neap__push_class(L, rt, NEAP__K_HANDLE);
   lua_setmetatable(L, -2);
@@ -123,7 +124,7 @@ static int l_cancelled(lua_State *L) {
 /* handle:when() -> loop time at which it is due, in seconds; nil for call_soon. */
 static int l_when(lua_State *L) {
   neap__handle *handle = self(L);
-  if (handle->when < 0) {
+  if (isnan(handle->when)) {
     lua_pushnil(L);
   } else {
     lua_pushnumber(L, handle->when);

@@ -287,6 +287,7 @@ struct neap_runtime {
   uv_loop_t *lent_uv;
   bool lent_L, had_unhandled, shut, closing, gc_stress;
   bool cancel_ring; /* and came back to */
+  bool root_turn; /* the root's place in the ready list has come */
   bool any_seen; /* some task's coroutine was given to Lua code */
   bool exiting;  /* neap_exit was called */
   bool deadlock; /* why the root's wait ends */

@@ -85,6 +85,10 @@ static void run_ready(neap__loop *loop, lua_State *L) {
     }
     loop->nready--;
     item->queued = 0;
+    if (NEAP__UNLIKELY(item == &loop->rt->root.item)) {
+      loop->rt->root_turn = true; /* it runs now: on this C stack, further out */
+      return;
+    }
     if (item->is_handle) {
       loop->rt->current = NULL;
       neap__handle_run(neap__container_of(item, neap__handle, item), L);
@@ -126,8 +130,7 @@ int64_t neap__patience(neap__loop *loop) {
 }
 
 static bool root_goes_on(const neap_runtime *rt, const neap__loop *loop) {
-  const neap_wait *wait = rt->root.wait;
-  return loop->stopping || (wait != NULL && (wait->flags & NEAP__WOKEN)) ||
+  return loop->stopping || rt->root_turn ||
          atomic_load_explicit(&rt->interrupt, memory_order_relaxed) != 0;
 }
 

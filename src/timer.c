@@ -37,10 +37,16 @@ static int l_sleep(lua_State *L) {
   neap__check_park(rt, L, "neap.sleep");
   neap_task *task = rt->current;
   neap_wait *wait = &task->own;
-  if (delay <= 0 && NEAP__LIKELY(task->co != NULL))
-    return neap__yield(rt, L, "neap.sleep");
   neap__loop *loop =
       task->co != NULL ? task->future.loop : neap__the_loop(L, rt);
+  if (delay <= 0) {
+    if (NEAP__LIKELY(task->co != NULL))
+      return neap__yield(rt, L, "neap.sleep");
+    neap__own_wait(rt, sleep_abort, sleep_finish, "neap.sleep");
+    wait->flags |= NEAP__WOKEN;
+    neap__ready(loop, &task->item);
+    return neap__park(rt, L, wait);
+  }
   neap__timer_reserve(L, loop);
   neap__own_wait(rt, sleep_abort, sleep_finish, "neap.sleep");
   neap__timer *timer = &neap__link_of(wait)->timer;

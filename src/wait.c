@@ -191,18 +191,23 @@ static int park_root(neap_runtime *rt, lua_State *L, neap_wait *wait) {
   neap__set_running(rt, loop);
   loop->running = true;
   stress(rt, L);
-  while (!(wait->flags & NEAP__WOKEN)) {
-    bool stop = loop->stopping ||
-                atomic_load_explicit(&rt->interrupt, memory_order_relaxed) != 0;
-    bool stuck = !neap__alive(loop);
-    if (stuck && (wait->flags & NEAP__ABORTING)) {
-      neap_wake(wait, UV_ECANCELED); /* nothing else will do it */
-      break;
+  rt->root_turn = false;
+  while (!rt->root_turn) { /* until it has come to its place in the ready list */
+    if (!(wait->flags & NEAP__WOKEN)) {
+      bool stop =
+          loop->stopping ||
+          atomic_load_explicit(&rt->interrupt, memory_order_relaxed) != 0;
+      bool stuck = !neap__alive(loop);
+      if (stuck && (wait->flags & NEAP__ABORTING)) {
+        neap_wake(wait, UV_ECANCELED); /* nothing else will do it */
+      } else if (stop || stuck) {
+        if (!stop) note_deadlock(rt, L, loop);
+        abort_root(root, wait);
+      }
     }
-    if (stuck && !stop) note_deadlock(rt, L, loop);
-    if (stop || stuck) abort_root(root, wait);
-    if (!(wait->flags & NEAP__WOKEN)) neap__turn(loop, L, -1);
+    neap__turn(loop, L, -1);
   }
+  rt->root_turn = false;
   loop->running = false;
   neap__set_running(rt, outer);
   rt->current = root;
@@ -286,7 +291,7 @@ void neap_wake(neap_wait *wait, int status) {
   wait->flags |= NEAP__WOKEN;
   wait->status = status;
   if (!(wait->flags & NEAP__INTERNAL)) loop->nexternal--;
-  if (NEAP__LIKELY(task->co != NULL)) neap__ready(loop, &task->item);
+  neap__ready(loop, &task->item);
   if (NEAP__UNLIKELY(loop->lent)) neap__loop_rearm(loop);
 }
 
