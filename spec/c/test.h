@@ -32,6 +32,13 @@ typedef struct test_case {
 
 static atomic_int failed_checks; /* checks are made in threads, too */
 
+#if defined(__GNUC__)
+#define LIKE_PRINTF(text, args) __attribute__((format(printf, text, args)))
+#else
+#define LIKE_PRINTF(text, args)
+#endif
+
+LIKE_PRINTF(3, 4)
 static inline void test_failed(const char *file, int line, const char *format,
                                ...) {
   va_list args;
