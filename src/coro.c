@@ -324,10 +324,8 @@ lua_State *neap__inner_coroutine(lua_State *co) {
   lua_getinfo(co, "f", &ar);
   lua_CFunction f = lua_tocfunction(co, -1);
   lua_State *inner = NULL;
-  if (f == l_wrapped && lua_getupvalue(co, -1, 2) != NULL) {
-    inner = lua_tothread(co, -1);
-    lua_pop(co, 1);
-  } else if (f == l_resume && lua_getlocal(co, &ar, 1) != NULL) {
+  if ((f == l_wrapped && lua_getupvalue(co, -1, 2) != NULL) ||
+      (f == l_resume && lua_getlocal(co, &ar, 1) != NULL)) {
     inner = lua_tothread(co, -1);
     lua_pop(co, 1);
   }

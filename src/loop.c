@@ -387,11 +387,9 @@ static void check_driven(lua_State *L, neap__loop *loop, int status) {
   }
 }
 
-/* Drives the loop until the future at `index` is done. The status of the drive. */
-static int run_until(lua_State *L, neap__loop *loop, neap__future *future,
-                     int index) {
+/* Drives the loop until the future is done. The status of the drive. */
+static int run_until(lua_State *L, neap__loop *loop, neap__future *future) {
   neap_runtime *rt = loop->rt;
-  index = lua_absindex(L, index);
   lua_pushnil(L);
   neap__handle *stop = neap__handle_new(L, rt, loop, 0);
   stop->nargs = NEAP__STOPS;
@@ -421,7 +419,7 @@ static int l_run_until_complete(lua_State *L) {
   if (future->loop != loop)
     luaL_error(L, "The future belongs to a different loop than the one "
                   "specified");
-  int status = run_until(L, loop, future, 2);
+  int status = run_until(L, loop, future);
   check_driven(L, loop, status);
   if (future->state == NEAP__PENDING)
     return neap__raise(L, NEAP__INVALIDSTATEERROR,
@@ -483,7 +481,7 @@ static int l_run(lua_State *L) {
     luaL_argerror(L, 1, "it belongs to another event loop");
   }
   rt->loop = loop;
-  int status = run_until(L, loop, future, 2);
+  int status = run_until(L, loop, future);
   int interrupt = atomic_exchange(&rt->interrupt, 0);
   if (status == NEAP_EDEADLK) neap__push_deadlock(L, loop);
   bool stopped = status == 0 && future->state == NEAP__PENDING;

@@ -39,8 +39,8 @@ static neap_aborted semaphore_abort(neap_wait *wait) {
 static int semaphore_finish(lua_State *L, neap_wait *wait) {
   semaphore *sem = neap__link_of(wait)->object;
   if (sem != NULL) sem->coming--;
-  if (wait->status < 0) {
-    if (sem != NULL) {
+  if (sem == NULL || wait->status < 0) {
+    if (sem != NULL) { /* the unit that was meant for this task */
       sem->value++;
       wake_next(sem);
     }

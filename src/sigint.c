@@ -9,7 +9,7 @@
 
 #include <signal.h>
 
-static _Atomic(neap_runtime *) owner;
+static _Atomic(neap_runtime *) owner; /* NOLINT */
 
 static void on_sigint(int number) {
   neap_runtime *rt = atomic_load(&owner);
