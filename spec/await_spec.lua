@@ -174,6 +174,12 @@ cases["in a file that is required, one more inside"] = function()
   local dir = os.tmpname()
   os.remove(dir)
   local path = package.path
+  local _ <close> = closing(function()
+    package.path = path
+    os.remove(dir .. "_spec_outer.lua")
+    os.remove(dir .. "_spec_inner.lua")
+    package.loaded._spec_outer, package.loaded._spec_inner = nil, nil
+  end)
   local function write(name, text)
     local file <close> = assert(io.open(dir .. name .. ".lua", "w"))
     file:write(text)
@@ -189,10 +195,6 @@ cases["in a file that is required, one more inside"] = function()
   end):await() ]])
   package.path = dir .. "?.lua"
   local module, data = require "_spec_outer"
-  package.path = path
-  os.remove(dir .. "_spec_outer.lua")
-  os.remove(dir .. "_spec_inner.lua")
-  package.loaded._spec_outer, package.loaded._spec_inner = nil, nil
   assert.equal("inner", module.inner)
   assert.equal("outer", module.got)
   assert.same({ "_spec_outer", dir .. "_spec_outer.lua" }, { module[1], module[2] })
