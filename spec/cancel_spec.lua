@@ -693,7 +693,7 @@ describe("cancelling", function()
     end)
 
     it("goes down a chain of 50,000", function()
-      local n, ended = 50000, 0
+      local n, ended = helper.many(50000), 0
       local event = neap.Event()
       local last = neap.create_task(function() event:wait() end)
       local first = last

@@ -16,6 +16,11 @@ if not M.host then
   end
 end
 
+--- A big number of tasks; smaller where each park costs a full collection.
+function M.many(n)
+  return os.getenv "NEAP_GC_STRESS" and math.max(n // 500, 10) or n
+end
+
 --- Lets every task go on until it waits for something that is not just a turn.
 function M.settle(turns)
   for _ = 1, turns or 8 do neap.sleep(0) end
