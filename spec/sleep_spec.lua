@@ -147,7 +147,6 @@ describe("sleep", function()
     settle(2)
     local cancelled = {}
     for i = 1, 200, 2 do cancelled[i] = tasks[i]:cancel() or nil end
-    assert.is_truthy(next(cancelled))
     neap.gather(tasks, { return_exceptions = true })
     neap.sleep(0.001)
     local woken = 0
