@@ -494,6 +494,22 @@ describe("a loop", function()
     end)
   end)
 
+  describe("a closed loop", function()
+    it("leaves nothing behind", function()
+      local function make(n)
+        for _ = 1, n do
+          local loop <close> = neap.new_event_loop()
+          loop:call_later(10, print)
+        end
+        collectgarbage()
+        collectgarbage()
+        return collectgarbage("count")
+      end
+      local before = make(50)
+      assert.is_true(make(500) - before < 8, "kilobytes per 500 loops")
+    end)
+  end)
+
   describe("call_later and call_at", function()
     it("call at their time, in its order", function()
       local order, add = helper.log()

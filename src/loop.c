@@ -307,6 +307,7 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   neap__push_loop(L, loop);
   loop_object *object = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  loop->spare = true;
   if (object == NULL) return forced; /* it never became a Loop object */
   object->loop = NULL; /* the struct will be used again */
   neap__reg_get(L, NEAP__R_LOOPS);
