@@ -44,7 +44,8 @@ static inline uint32_t raises_now(const neap_runtime *rt) {
 /* An error was caught by something that began when `raises` was the count. */
 static void caught(lua_State *L, neap_runtime *rt, uint32_t raises) {
   neap_task *task = rt->current;
-  if (task != NULL && task->cancelling > 0 && task->raises != raises)
+  if (task != NULL && task->raises != raises &&
+      (task->cancelling > 0 || (task == &rt->root && rt->exiting)))
     task->swallowed = 1;
   neap__forget_inner(L, rt);
 }

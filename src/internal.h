@@ -282,6 +282,7 @@ struct neap_runtime {
   /* hooks */
   neap_log log;
   neap_unhandled unhandled;
+  void (*exit)(void *ud);
   void *ud;
   double grace;
   uv_loop_t *lent_uv;
@@ -289,7 +290,7 @@ struct neap_runtime {
   bool cancel_ring; /* and came back to */
   bool root_turn; /* the root's place in the ready list has come */
   bool any_seen; /* some task's coroutine was given to Lua code */
-  bool exiting;  /* neap_exit was called */
+  bool exiting;  /* SystemExit was raised in the root */
   bool deadlock; /* why the root's wait ends */
 };
 

@@ -522,6 +522,19 @@ static bool run_prompt(host *h) {
 
 /* ---- life cycle ------------------------------------------------------------ */
 
+/* The script caught what os.exit in a task, or SIGTERM, raised in the main chunk. */
+static void on_exit_caught(void *ud) {
+  host *h = ud;
+  neap_runtime *rt = h->rt;
+  h->rt = NULL;
+  release_signals();
+  neap_free(rt);
+  if (!h->exited) {
+    h->code = EXIT_BY_SIGNAL + SIGTERM;
+  }
+  exit(h->code);
+}
+
 /* os.exit([code [, close]]): Lua's, after the shutdown of what runs. */
 static int l_exit(lua_State *L) {
   host *h = lua_touserdata(L, lua_upvalueindex(1));
@@ -617,7 +630,8 @@ int main(int argc, char **argv) {
     print_usage(argv[h.options.bad]);
     return EXIT_FAILURE;
   }
-  neap_config config = {.size = sizeof config, .log = on_log};
+  neap_config config = {
+      .size = sizeof config, .log = on_log, .exit = on_exit_caught, .ud = &h};
   if (h.options.no_env) {
     config.flags = NEAP_NO_ENV;
   }

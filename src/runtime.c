@@ -210,6 +210,7 @@ static void init(neap_runtime *rt, lua_State *L, const neap_config *config) {
   rt->L = L;
   rt->log = config->log;
   rt->unhandled = config->unhandled;
+  rt->exit = config->exit;
   rt->ud = config->ud;
   rt->grace = config->grace > 0 ? config->grace : 10;
   rt->lent_uv = config->loop;
@@ -488,6 +489,7 @@ int neap_call(neap_runtime *rt, int nargs, int nresults) {
   int function = lua_gettop(L) - nargs;
   if (is_busy(rt)) return refuse_call(L, function - 1, l_busy);
   if (!lua_checkstack(L, 2)) return refuse_call(L, function - 1, l_no_stack);
+  rt->exiting = false;
   lua_pushcfunction(L, neap__on_error);
   lua_insert(L, function);
   int status = lua_pcall(L, nargs, nresults, function);
@@ -586,6 +588,10 @@ int neap_run(neap_runtime *rt) {
   neap__loop *loop = rt->loop;
   if (loop == NULL || loop->closed) return 0;
   if (atomic_exchange(&rt->stop, false)) return UV_EINTR;
+  if (rt->exiting) { /* the main chunk caught it, and has ended */
+    rt->exiting = false;
+    return UV_EINTR;
+  }
   int status = neap__loop_drive(loop, rt->L, NULL);
   if (status == UV_EINTR || atomic_load(&rt->interrupt) != 0) {
     atomic_store(&rt->stop, false);

@@ -75,11 +75,25 @@ static neap_aborted again_abort(neap_wait *wait) {
   return NEAP_ABORT_DONE;
 }
 
+/* In the root: what ends the program. A pcall that catches it only puts it off until
+ * the next wait, where the host may end the program on the spot. */
+static void raise_exit(lua_State *L, neap_runtime *rt) {
+  rt->exiting = true;
+  rt->root.swallowed = 0;
+  rt->root.raises++;
+  neap__raise(L, NEAP__SYSTEMEXIT, NULL);
+}
+
 void neap__check_park_slow(neap_runtime *rt, lua_State *L, const char *name,
                            bool waits) {
   neap_task *task = rt->current;
   if (task == &rt->root && atomic_load(&rt->interrupt) != 0)
     neap__check_interrupt(L, rt);
+  if (task == &rt->root && task->swallowed && rt->exiting) {
+    task->swallowed = 0; /* <close> handlers that the host runs may wait */
+    if (rt->exit != NULL) rt->exit(rt->ud);
+    raise_exit(L, rt);
+  }
   if (task != NULL && task->swallowed) {
     if (task->cancelling == 0) {
       task->swallowed = 0;
@@ -491,10 +505,8 @@ void neap__orphan(neap_task *task) {
 void neap__check_interrupt(lua_State *L, neap_runtime *rt) {
   int signal = atomic_exchange(&rt->interrupt, 0);
   if (signal == 0) return;
-  lua_pushnil(L);
-  neap__error_new(L, signal == SIGINT ? NEAP__KEYBOARDINTERRUPT
-                                      : NEAP__SYSTEMEXIT);
-  lua_error(L);
+  if (signal != SIGINT) raise_exit(L, rt);
+  neap__raise(L, NEAP__KEYBOARDINTERRUPT, NULL);
 }
 
 void neap__check_stopped(lua_State *L, neap_runtime *rt) {

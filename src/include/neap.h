@@ -102,6 +102,10 @@ typedef struct neap_config {
   double grace;         /* seconds that cancelled tasks get to end at shutdown;
                            0: 10 s */
   unsigned flags;       /* NEAP_NO_LIBS, NEAP_NO_ENV */
+  void (*exit)(void *ud); /* The root caught the SystemExit of neap_exit or SIGTERM
+                           by a pcall and waits again: called there, at its wait.
+                           A host ends the process here (neap_shutdown works).
+                           NULL, or when it returns: SystemExit is raised again. */
 } neap_config;
 
 /* Makes a runtime. `config` may be NULL. On failure returns NULL and stores the
