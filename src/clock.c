@@ -27,9 +27,8 @@ void neap__timer_reserve(lua_State *L, neap__loop *loop) {
   if (NEAP__LIKELY(loop->heap_len < loop->heap_cap)) return;
   uint32_t cap = loop->heap_cap < 64 ? 64 : loop->heap_cap + loop->heap_cap / 2;
   if (loop->heap_cap > UINT32_MAX / 2) luaL_error(L, "too many timers");
-  neap__entry *heap =
-      neap__alloc(loop->rt, loop->heap, loop->heap_cap * sizeof *heap,
-                  cap * sizeof *heap);
+  neap__entry *heap = neap__alloc(
+      loop->rt, loop->heap, loop->heap_cap * sizeof *heap, cap * sizeof *heap);
   if (heap == NULL) luaL_error(L, "not enough memory");
   loop->heap = heap;
   loop->heap_cap = cap;

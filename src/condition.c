@@ -29,7 +29,8 @@ static neap_aborted condition_abort(neap_wait *wait) {
 }
 
 static void notify(condition *cond, lua_Integer n) {
-  while (n-- > 0 && neap__waitq_wake(&cond->queue, 0) != NULL) {}
+  while (n-- > 0 && neap__waitq_wake(&cond->queue, 0) != NULL) {
+  }
 }
 
 static int wait_over(lua_State *L, condition *cond, int what) {
@@ -188,16 +189,11 @@ static int l_new(lua_State *L) {
 
 void neap__condition_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg methods[] = {
-      {"wait", l_wait},
-      {"wait_for", l_wait_for},
-      {"notify", l_notify},
-      {"notify_all", l_notify_all},
-      {"acquire", l_acquire},
-      {"try_acquire", l_try_acquire},
-      {"release", l_release},
-      {"locked", l_locked},
-      {"__close", l_release},
-      {"__tostring", l_tostring},
+      {"wait", l_wait},       {"wait_for", l_wait_for},
+      {"notify", l_notify},   {"notify_all", l_notify_all},
+      {"acquire", l_acquire}, {"try_acquire", l_try_acquire},
+      {"release", l_release}, {"locked", l_locked},
+      {"__close", l_release}, {"__tostring", l_tostring},
       {NULL, NULL},
   };
   static const luaL_Reg functions[] = {{"Condition", l_new}, {NULL, NULL}};

@@ -70,8 +70,8 @@ static int l_pcall(lua_State *L) {
   lua_pushboolean(L, 1);
   lua_insert(L, 1);
   lua_KContext context = context_of(neap__rt(L), 0);
-  int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, context,
-                          protected_k);
+  int status =
+      lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, context, protected_k);
   return protected_k(L, status, context);
 }
 
@@ -109,8 +109,7 @@ static int enter(lua_State *L, neap_runtime *rt, lua_State *co, int narg) {
   rt->busy = busy;
   rt->chain = link.prev;
   if (NEAP__LIKELY(status == LUA_YIELD || status == LUA_OK)) {
-    if (status == LUA_YIELD && nresults == 1 &&
-        lua_touserdata(co, -1) == rt)
+    if (status == LUA_YIELD && nresults == 1 && lua_touserdata(co, -1) == rt)
       return PASS_ON;
     if (NEAP__UNLIKELY(!lua_checkstack(L, nresults + 1))) {
       lua_pop(co, nresults);
@@ -262,11 +261,13 @@ static const char *status_of(neap_runtime *rt, lua_State *L, lua_State *co) {
   if (co == L) return "running";
   lua_Debug ar;
   switch (lua_status(co)) {
-    case LUA_YIELD: return is_parked(L, rt, co) ? "normal" : "suspended";
-    case LUA_OK:
-      if (lua_getstack(co, 0, &ar) || neap__is_body(co)) return "normal";
-      return lua_gettop(co) == 0 ? "dead" : "suspended";
-    default: return "dead";
+  case LUA_YIELD:
+    return is_parked(L, rt, co) ? "normal" : "suspended";
+  case LUA_OK:
+    if (lua_getstack(co, 0, &ar) || neap__is_body(co)) return "normal";
+    return lua_gettop(co) == 0 ? "dead" : "suspended";
+  default:
+    return "dead";
   }
 }
 
@@ -345,10 +346,10 @@ bool neap__coro_installed(lua_State *L) {
 
 void neap__coro_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg coroutine[] = {
-      {"create", l_create},     {"resume", l_resume},
-      {"wrap", l_wrap},         {"yield", l_yield},
-      {"status", l_status},     {"isyieldable", l_isyieldable},
-      {"running", l_running},   {"close", l_close},
+      {"create", l_create},   {"resume", l_resume},
+      {"wrap", l_wrap},       {"yield", l_yield},
+      {"status", l_status},   {"isyieldable", l_isyieldable},
+      {"running", l_running}, {"close", l_close},
       {NULL, NULL},
   };
   static const luaL_Reg base[] = {

@@ -179,8 +179,8 @@ void neap__error_open(lua_State *L, neap_runtime *rt) {
   (void)rt;
   int module = lua_gettop(L);
   lua_createtable(L, NEAP__CLASSES, 0);
-  for (int class = 0; class < NEAP__CLASSES; class++)
-    make_class(L, module, module + 1, (enum neap__class)class);
+  for (int class = 0; class < NEAP__CLASSES; class ++)
+    make_class(L, module, module + 1, (enum neap__class) class);
   neap__reg_set(L, NEAP__R_CLASSES);
 }
 

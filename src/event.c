@@ -38,8 +38,7 @@ static int l_wait(lua_State *L) {
     return 1;
   }
   neap__check_park(rt, L, "Event:wait");
-  neap_wait *wait =
-      neap__own_wait(rt, event_abort, event_finish, "Event:wait");
+  neap_wait *wait = neap__own_wait(rt, event_abort, event_finish, "Event:wait");
   neap__link_of(wait)->object = ev;
   neap__waitq_push(&ev->queue, wait);
   return neap__park(rt, L, wait);
@@ -49,7 +48,8 @@ static int l_wait(lua_State *L) {
 static int l_set(lua_State *L) {
   event *ev = self(L);
   ev->set = true;
-  while (neap__waitq_wake(&ev->queue, 0) != NULL) {}
+  while (neap__waitq_wake(&ev->queue, 0) != NULL) {
+  }
   return 0;
 }
 
@@ -82,8 +82,8 @@ static int l_new(lua_State *L) {
 
 void neap__event_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg methods[] = {
-      {"wait", l_wait},     {"set", l_set},
-      {"clear", l_clear},   {"is_set", l_is_set},
+      {"wait", l_wait},           {"set", l_set},
+      {"clear", l_clear},         {"is_set", l_is_set},
       {"__tostring", l_tostring}, {NULL, NULL},
   };
   static const luaL_Reg functions[] = {{"Event", l_new}, {NULL, NULL}};

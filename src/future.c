@@ -56,7 +56,8 @@ static void drop_lost(neap_runtime *rt, neap__lost *lost) {
 }
 
 void neap__lost_free(neap_runtime *rt) {
-  while (rt->lost.next != &rt->lost) drop_lost(rt, rt->lost.next);
+  while (rt->lost.next != &rt->lost)
+    drop_lost(rt, rt->lost.next);
 }
 
 void neap__seen(neap__future *future) {
@@ -186,28 +187,29 @@ int neap__take(lua_State *L, neap_runtime *rt, int index) {
   index = lua_absindex(L, index);
   luaL_checkstack(L, 6, NULL);
   switch (future->state) {
-    case NEAP__RETURNED:
-      if (future->nresults == 0) return 0;
-      lua_getiuservalue(L, index, NEAP__OUTCOME);
-      if (future->nresults == 1) return 1;
-      luaL_checkstack(L, future->nresults, "too many results");
-      index = lua_gettop(L);
-      for (int i = 1; i <= future->nresults; i++) lua_rawgeti(L, index, i);
-      return future->nresults;
-    case NEAP__RAISED:
-      neap__seen(future);
-      if (lua_getiuservalue(L, index, NEAP__EXTRA) == LUA_TTABLE) {
-        lua_getfield(L, -1, "traceback");
-        lua_remove(L, -2);
-      }
-      lua_getiuservalue(L, index, NEAP__OUTCOME);
-      if (lua_isstring(L, -2)) neap__note_inner(L, rt);
-      return lua_error(L);
-    case NEAP__CANCELLED:
-      neap__push_cancelled(L, index);
-      return lua_error(L);
-    default:
-      return neap__raise(L, NEAP__INVALIDSTATEERROR, "Result is not ready.");
+  case NEAP__RETURNED:
+    if (future->nresults == 0) return 0;
+    lua_getiuservalue(L, index, NEAP__OUTCOME);
+    if (future->nresults == 1) return 1;
+    luaL_checkstack(L, future->nresults, "too many results");
+    index = lua_gettop(L);
+    for (int i = 1; i <= future->nresults; i++)
+      lua_rawgeti(L, index, i);
+    return future->nresults;
+  case NEAP__RAISED:
+    neap__seen(future);
+    if (lua_getiuservalue(L, index, NEAP__EXTRA) == LUA_TTABLE) {
+      lua_getfield(L, -1, "traceback");
+      lua_remove(L, -2);
+    }
+    lua_getiuservalue(L, index, NEAP__OUTCOME);
+    if (lua_isstring(L, -2)) neap__note_inner(L, rt);
+    return lua_error(L);
+  case NEAP__CANCELLED:
+    neap__push_cancelled(L, index);
+    return lua_error(L);
+  default:
+    return neap__raise(L, NEAP__INVALIDSTATEERROR, "Result is not ready.");
   }
 }
 
@@ -263,8 +265,8 @@ int neap__await(lua_State *L, neap_runtime *rt, neap__future *future) {
   neap_task *task = rt->current;
   if (&task->future == future)
     return luaL_error(L, "a task cannot await itself");
-  if (future->loop != (task->co != NULL ? task->future.loop
-                                        : neap__the_loop(L, rt)))
+  if (future->loop !=
+      (task->co != NULL ? task->future.loop : neap__the_loop(L, rt)))
     return luaL_error(L, "cannot await a %s that belongs to another event loop",
                       future->is_task ? "Task" : "Future");
   neap_wait *wait = neap__own_wait(rt, await_abort, await_finish, "await");
@@ -365,7 +367,8 @@ static int l_set_result(lua_State *L) {
   if (n > 1) {
     lua_createtable(L, n, 0);
     lua_insert(L, 2);
-    for (int i = n; i >= 1; i--) lua_rawseti(L, 2, i);
+    for (int i = n; i >= 1; i--)
+      lua_rawseti(L, 2, i);
   }
   if (n > 0) lua_setiuservalue(L, 1, NEAP__OUTCOME);
   future->nresults = n;

@@ -38,7 +38,8 @@ neap__handle *neap__handle_new(lua_State *L, neap_runtime *rt, neap__loop *loop,
   neap__push_class(L, rt, NEAP__K_HANDLE);
   lua_setmetatable(L, -2);
   lua_insert(L, function);
-  for (int i = nargs + 1; i >= 1; i--) lua_setiuservalue(L, function, i);
+  for (int i = nargs + 1; i >= 1; i--)
+    lua_setiuservalue(L, function, i);
   return handle;
 }
 
@@ -136,8 +137,8 @@ static int l_tostring(lua_State *L) {
   neap__handle *handle = self(L);
   if (handle->site != NULL) {
     lua_pushfstring(L, "<Handle%s, created at %s:%d>",
-                    handle->cancelled ? " cancelled" : "",
-                    handle->site->source, handle->site->line);
+                    handle->cancelled ? " cancelled" : "", handle->site->source,
+                    handle->site->line);
   } else {
     lua_pushfstring(L, "<Handle%s>", handle->cancelled ? " cancelled" : "");
   }
@@ -146,10 +147,8 @@ static int l_tostring(lua_State *L) {
 
 void neap__handle_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg methods[] = {
-      {"cancel", l_cancel},
-      {"cancelled", l_cancelled},
-      {"when", l_when},
-      {"__tostring", l_tostring},
+      {"cancel", l_cancel}, {"cancelled", l_cancelled},
+      {"when", l_when},     {"__tostring", l_tostring},
       {NULL, NULL},
   };
   neap__new_class(L, rt, NEAP__K_HANDLE, "neap.Handle", methods);

@@ -24,8 +24,8 @@
 
 #include "compat.h"
 
-#define neap__container_of(ptr, type, member) \
-  ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define neap__container_of(ptr, type, member)                                  \
+  ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #if defined(__GNUC__)
 #define NEAP__LIKELY(x) __builtin_expect(!!(x), 1)
@@ -82,13 +82,13 @@ _Static_assert(sizeof(neap__link) <= sizeof(((neap_wait *)0)->link),
 
 /* Bits of neap_wait.flags. */
 enum {
-  NEAP__WOKEN = 1,    /* has its status; the task is in the ready list */
-  NEAP__ABORTING = 2, /* abort said that the wake is still to come */
-  NEAP__INTERNAL = 4, /* only tasks and deadlines can wake it, no handle */
-  NEAP__SHARED = 8,   /* armed for another thread */
-  NEAP__ORPHAN = 16,  /* its task is gone; the wake must only release */
-  NEAP__EXEMPT = 32,  /* a swallowed cancellation is not raised again here */
-  NEAP__QUEUED = 64,  /* linked in a wait queue */
+  NEAP__WOKEN = 1,       /* has its status; the task is in the ready list */
+  NEAP__ABORTING = 2,    /* abort said that the wake is still to come */
+  NEAP__INTERNAL = 4,    /* only tasks and deadlines can wake it, no handle */
+  NEAP__SHARED = 8,      /* armed for another thread */
+  NEAP__ORPHAN = 16,     /* its task is gone; the wake must only release */
+  NEAP__EXEMPT = 32,     /* a swallowed cancellation is not raised again here */
+  NEAP__QUEUED = 64,     /* linked in a wait queue */
   NEAP__FORWARDED = 128, /* the cancellation went on to what it waits for */
 };
 
@@ -113,7 +113,8 @@ struct neap__future {
   int nresults;
   union {
     neap__watcher *first; /* pending: ring of watchers, in order of arrival */
-    neap__lost *lost; /* done: tells when an error is never looked at, or NULL */
+    neap__lost
+        *lost; /* done: tells when an error is never looked at, or NULL */
   };
   neap__loop *loop;
 };
@@ -123,10 +124,10 @@ struct neap__future {
 struct neap_task {
   neap__future future;
   neap__item item;
-  lua_State *co; /* NULL for the root and for finished tasks */
-  struct CallInfo *body; /* frame that holds the Task object, once started */
-  neap_wait *wait;       /* parked on, or NULL */
-  neap_wait own;         /* for waits that need no memory of their own */
+  lua_State *co;          /* NULL for the root and for finished tasks */
+  struct CallInfo *body;  /* frame that holds the Task object, once started */
+  neap_wait *wait;        /* parked on, or NULL */
+  neap_wait own;          /* for waits that need no memory of their own */
   const neap__site *site; /* where it was created */
   neap_task *cancel_next; /* while neap__cancel works off its list */
   uint64_t cancel_mark;   /* 1 + the number of its latest list */
@@ -196,14 +197,14 @@ struct neap__loop {
   uint32_t heap_len, heap_cap;
   uint64_t heap_seq;
   int64_t last_poll; /* ticks */
-  size_t nexternal; /* parked waits that a handle or thread ends */
-  size_t nshared;   /* waits armed for other threads */
-  size_t ntasks;    /* not done */
-  uv_mutex_t mutex; /* guards `shared` */
+  size_t nexternal;  /* parked waits that a handle or thread ends */
+  size_t nshared;    /* waits armed for other threads */
+  size_t ntasks;     /* not done */
+  uv_mutex_t mutex;  /* guards `shared` */
   neap_wait *shared;
   bool due_soon; /* a deadline was armed that is due about now */
   bool lent, closed, running, stopping, debug, in_turn;
-  bool spare; /* closed to the end: the struct may be used again */
+  bool spare;  /* closed to the end: the struct may be used again */
   double slow; /* loop.slow_callback_duration */
 };
 
@@ -244,7 +245,7 @@ struct neap_runtime {
   neap__loop *running; /* the one whose turns run, or NULL */
   neap__loop *loops;
   neap__link_co *chain;
-  struct neap__load *loads; /* modules that are being loaded */
+  struct neap__load *loads;    /* modules that are being loaded */
   const void *mt[NEAP__KINDS]; /* identity of the metatables */
   int mt_ref[NEAP__KINDS];     /* where the registry has them */
   /* anchors */
@@ -259,15 +260,16 @@ struct neap_runtime {
   uint32_t nsites;
   const neap__site *site_cache[NEAP__SITE_CACHE];
   uint64_t last_id;
-  neap_task *cancel_list; /* what neap__cancel has still to do */
+  neap_task *cancel_list;  /* what neap__cancel has still to do */
   neap_task *cancel_first; /* with whom it began */
-  uint64_t cancel_mark;   /* how many lists there were */
+  uint64_t cancel_mark;    /* how many lists there were */
   /* interrupts */
-  _Atomic(uv_async_t *) async; /* wakes the loop that runs, or the current one */
-  bool catch_sigint;           /* as a module of a host that is not ours */
+  _Atomic(uv_async_t *)
+      async;         /* wakes the loop that runs, or the current one */
+  bool catch_sigint; /* as a module of a host that is not ours */
   pthread_t thread;
   struct sigaction host_sigint;
-  uv_mutex_t mutex;            /* guards the life of what `async` points to */
+  uv_mutex_t mutex;     /* guards the life of what `async` points to */
   atomic_int interrupt; /* 0, or the signal */
   atomic_bool stop;
   lua_State *volatile busy; /* where Lua code runs now, for a debug hook */
@@ -288,10 +290,10 @@ struct neap_runtime {
   uv_loop_t *lent_uv;
   bool lent_L, had_unhandled, shut, closing, gc_stress;
   bool cancel_ring; /* and came back to */
-  bool root_turn; /* the root's place in the ready list has come */
-  bool any_seen; /* some task's coroutine was given to Lua code */
-  bool exiting;  /* SystemExit was raised in the root */
-  bool deadlock; /* why the root's wait ends */
+  bool root_turn;   /* the root's place in the ready list has come */
+  bool any_seen;    /* some task's coroutine was given to Lua code */
+  bool exiting;     /* SystemExit was raised in the root */
+  bool deadlock;    /* why the root's wait ends */
 };
 
 /* ---- error.c: error objects and classes ---------------------------------- */
@@ -566,15 +568,15 @@ void neap__unhandled(neap_runtime *rt, const char *message, const char *report);
 enum neap__reg {
   NEAP__R_THREADS, /* slot -> coroutine or other anchored value */
   NEAP__R_TRACE,   /* {error, traceback} of the latest error */
-  NEAP__R_INNER,   /* {error, traceback} of an error that came out of something */
-  NEAP__R_CLASSES, /* class number -> class */
-  NEAP__R_LOOPS,   /* loop pointer -> Loop object */
-  NEAP__R_LOST,    /* future pointer -> future whose error nobody saw; weak */
-  NEAP__R_SEEN,    /* coroutines of tasks that Lua code saw; weak keys */
-  NEAP__R_GUARD,   /* ends the runtime when a lent state closes */
-  NEAP__R_MODULE,  /* the module table */
-  NEAP__R_REPORT,  /* the string that neap_report gave last */
-  NEAP__R_ROOT,    /* what a task has as its extra, for the root */
+  NEAP__R_INNER, /* {error, traceback} of an error that came out of something */
+  NEAP__R_CLASSES,  /* class number -> class */
+  NEAP__R_LOOPS,    /* loop pointer -> Loop object */
+  NEAP__R_LOST,     /* future pointer -> future whose error nobody saw; weak */
+  NEAP__R_SEEN,     /* coroutines of tasks that Lua code saw; weak keys */
+  NEAP__R_GUARD,    /* ends the runtime when a lent state closes */
+  NEAP__R_MODULE,   /* the module table */
+  NEAP__R_REPORT,   /* the string that neap_report gave last */
+  NEAP__R_ROOT,     /* what a task has as its extra, for the root */
   NEAP__R_DEADLOCK, /* the DeadlockError that the root is about to raise */
   NEAP__REGS
 };

@@ -71,8 +71,7 @@ int neap__lock_acquire(lua_State *L, neap_runtime *rt, neap__lock *lock) {
     return 1;
   }
   neap__check_park(rt, L, "Lock:acquire");
-  neap_wait *wait =
-      neap__own_wait(rt, lock_abort, lock_finish, "Lock:acquire");
+  neap_wait *wait = neap__own_wait(rt, lock_abort, lock_finish, "Lock:acquire");
   neap__lock_enqueue(lock, wait);
   return neap__park(rt, L, wait);
 }
@@ -121,9 +120,9 @@ static int l_new(lua_State *L) {
 
 void neap__lock_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg methods[] = {
-      {"acquire", l_acquire},   {"try_acquire", l_try_acquire},
-      {"release", l_release},   {"locked", l_locked},
-      {"__close", l_release},     {"__tostring", l_tostring},
+      {"acquire", l_acquire}, {"try_acquire", l_try_acquire},
+      {"release", l_release}, {"locked", l_locked},
+      {"__close", l_release}, {"__tostring", l_tostring},
       {NULL, NULL},
   };
   static const luaL_Reg functions[] = {{"Lock", l_new}, {NULL, NULL}};

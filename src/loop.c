@@ -85,7 +85,8 @@ static void init_handle(neap__loop *loop, void *handle, bool ref) {
 
 int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out) {
   neap__loop *loop = rt->loops;
-  while (loop != NULL && !loop->spare) loop = loop->next;
+  while (loop != NULL && !loop->spare)
+    loop = loop->next;
   if (loop == NULL) {
     loop = neap__alloc(rt, NULL, 0, sizeof *loop);
     if (loop == NULL) return UV_ENOMEM;
@@ -176,7 +177,8 @@ static void cancel_all(neap__loop *loop, uint64_t *cancelled_to) {
   }
   if (list == NULL) return;
   qsort(list, n, sizeof(neap_task *), neap__compare_ids);
-  for (size_t i = 0; i < n; i++) neap__cancel(list[i], NULL, 0);
+  for (size_t i = 0; i < n; i++)
+    neap__cancel(list[i], NULL, 0);
   neap__alloc(rt, list, max * sizeof(neap_task *), 0);
 }
 
@@ -234,7 +236,8 @@ static void on_walk(uv_handle_t *handle, void *arg) {
 
 static void close_uv(neap__loop *loop) {
   /* Other threads still hold waits of this loop: each calls once more. */
-  while (loop->nshared > 0) uv_run(loop->uv, UV_RUN_ONCE);
+  while (loop->nshared > 0)
+    uv_run(loop->uv, UV_RUN_ONCE);
   neap__forget_async(loop->rt, &loop->async);
   uv_close((uv_handle_t *)&loop->async, on_closed);
   uv_close((uv_handle_t *)&loop->timer, on_closed);
@@ -243,7 +246,8 @@ static void close_uv(neap__loop *loop) {
     uv_close((uv_handle_t *)&loop->check, on_closed);
     uv_close((uv_handle_t *)&loop->idle, on_closed);
   }
-  while (loop->open_handles > 0) uv_run(loop->uv, UV_RUN_NOWAIT);
+  while (loop->open_handles > 0)
+    uv_run(loop->uv, UV_RUN_NOWAIT);
   if (loop->lent) return;
   while (uv_loop_close(&loop->own) == UV_EBUSY) {
     uv_walk(&loop->own, on_walk, NULL); /* our own loop, so all is ours */
@@ -309,7 +313,7 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   lua_pop(L, 1);
   loop->spare = true;
   if (object == NULL) return forced; /* it never became a Loop object */
-  object->loop = NULL; /* the struct will be used again */
+  object->loop = NULL;               /* the struct will be used again */
   neap__reg_get(L, NEAP__R_LOOPS);
   lua_pushboolean(L, 0); /* the key stays, so that this cannot fail */
   lua_rawsetp(L, -2, loop);
@@ -415,8 +419,7 @@ static int l_run_until_complete(lua_State *L) {
   neap__loop *loop = self(L);
   check_can_run(L, rt, loop);
   luaL_checkany(L, 2);
-  neap__future *future =
-      neap__ensure_future(L, rt, loop, lua_gettop(L) - 2, 2);
+  neap__future *future = neap__ensure_future(L, rt, loop, lua_gettop(L) - 2, 2);
   if (future->loop != loop)
     luaL_error(L, "The future belongs to a different loop than the one "
                   "specified");
@@ -455,8 +458,7 @@ static int l_stop(lua_State *L) {
 /* loop:close(): not while it runs; a second call does nothing. */
 static int l_close(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  loop_object *object =
-      neap__check(L, rt, 1, NEAP__K_LOOP, "event loop");
+  loop_object *object = neap__check(L, rt, 1, NEAP__K_LOOP, "event loop");
   neap__loop *loop = object->loop;
   if (loop == NULL) return 0;
   if (loop->running || loop->in_turn)
@@ -475,8 +477,7 @@ static int l_run(lua_State *L) {
   neap__loop *loop = new_loop(L, rt, NULL);
   lua_insert(L, 1);
   neap__loop *outer = rt->loop;
-  neap__future *future =
-      neap__ensure_future(L, rt, loop, lua_gettop(L) - 2, 1);
+  neap__future *future = neap__ensure_future(L, rt, loop, lua_gettop(L) - 2, 1);
   if (future->loop != loop) {
     neap__loop_close(loop, L);
     luaL_argerror(L, 1, "it belongs to another event loop");
@@ -517,8 +518,7 @@ static int call_at(lua_State *L, neap__loop *loop, double when, int64_t ns,
                    int64_t now) {
   neap__check_callback(L, 3);
   neap__timer_reserve(L, loop);
-  neap__handle *handle =
-      neap__handle_new(L, loop->rt, loop, lua_gettop(L) - 3);
+  neap__handle *handle = neap__handle_new(L, loop->rt, loop, lua_gettop(L) - 3);
   handle->when = when;
   lua_pushvalue(L, -1);
   handle->slot = neap__anchor(L, loop->rt);

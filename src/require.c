@@ -34,9 +34,11 @@ static void end(neap_runtime *rt, neap__load *load) {
   if (load->co == NULL) return;
   load->co = NULL;
   neap__load **link = &rt->loads;
-  while (*link != load) link = &(*link)->next;
+  while (*link != load)
+    link = &(*link)->next;
   *link = load->next;
-  while (neap__waitq_wake(&load->queue, 0) != NULL) continue;
+  while (neap__waitq_wake(&load->queue, 0) != NULL)
+    continue;
 }
 
 static int l_end(lua_State *L) {

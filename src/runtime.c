@@ -41,8 +41,8 @@ static void *plain_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
 static void *limited_alloc(void *ud, void *ptr, size_t osize, size_t nsize) {
   neap_runtime *rt = ud;
   if (ptr == NULL) osize = 0;
-  if (nsize > osize && (nsize - osize > rt->limit ||
-                        rt->used > rt->limit - (nsize - osize)))
+  if (nsize > osize &&
+      (nsize - osize > rt->limit || rt->used > rt->limit - (nsize - osize)))
     return NULL;
   void *block = rt->base_alloc(rt->base_ud, ptr, osize, nsize);
   if (block != NULL || nsize == 0) rt->used = rt->used - osize + nsize;
@@ -511,8 +511,7 @@ static int l_load_file(lua_State *L) {
 
 int neap_dofile(neap_runtime *rt, const char *path) {
   lua_State *L = rt->L;
-  if (!lua_checkstack(L, 2))
-    return refuse_call(L, lua_gettop(L), l_no_stack);
+  if (!lua_checkstack(L, 2)) return refuse_call(L, lua_gettop(L), l_no_stack);
   lua_pushcfunction(L, l_load_file);
   lua_pushlightuserdata(L, (void *)path);
   int status = lua_pcall(L, 1, 2, 0);
@@ -538,8 +537,7 @@ static int l_report(lua_State *L) {
     if (!shown) { /* a number would do for tostring, but not for lua */
       luaL_getmetafield(L, 1, "__tostring");
       lua_pushvalue(L, 1);
-      shown = lua_pcall(L, 1, 1, 0) == LUA_OK &&
-              lua_type(L, -1) == LUA_TSTRING;
+      shown = lua_pcall(L, 1, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TSTRING;
       lua_pop(L, 1);
     }
   }
@@ -621,8 +619,8 @@ int neap_step(neap_runtime *rt, double timeout) {
   neap__set_running(rt, NULL);
   neap__loop_rearm(loop);
   if (atomic_exchange(&rt->interrupt, 0) != 0) return UV_EINTR;
-  size_t pending = loop->nready + loop->heap_len + loop->nexternal +
-                   loop->nshared;
+  size_t pending =
+      loop->nready + loop->heap_len + loop->nexternal + loop->nshared;
   if (loop->ntasks > pending) pending = loop->ntasks;
   return pending > INT32_MAX ? INT32_MAX : (int)pending;
 }
@@ -668,9 +666,8 @@ static void on_busy(lua_State *L, lua_Debug *ar) {
   if (rt->current == &rt->root) {
     neap__check_interrupt(L, rt);
   } else { /* the root raises it as well */
-    neap__raise(L, signal == SIGINT ? NEAP__KEYBOARDINTERRUPT
-                                    : NEAP__SYSTEMEXIT,
-                NULL);
+    neap__raise(
+        L, signal == SIGINT ? NEAP__KEYBOARDINTERRUPT : NEAP__SYSTEMEXIT, NULL);
   }
 }
 

@@ -86,7 +86,8 @@ static void run_ready(neap__loop *loop, lua_State *L) {
     loop->nready--;
     item->queued = 0;
     if (NEAP__UNLIKELY(item == &loop->rt->root.item)) {
-      loop->rt->root_turn = true; /* it runs now: on this C stack, further out */
+      /* It runs now: on this C stack, further out. */
+      loop->rt->root_turn = true;
       return;
     }
     if (item->is_handle) {

@@ -26,9 +26,8 @@ uint32_t neap__anchor(lua_State *L, neap_runtime *rt) {
   } else {
     if (rt->nslots == rt->slot_cap) {
       uint32_t cap = rt->slot_cap < 64 ? 64 : rt->slot_cap + rt->slot_cap / 2;
-      neap_task **slots =
-          neap__alloc(rt, rt->slots, rt->slot_cap * sizeof *slots,
-                      cap * sizeof *slots);
+      neap_task **slots = neap__alloc(
+          rt, rt->slots, rt->slot_cap * sizeof *slots, cap * sizeof *slots);
       if (slots == NULL) luaL_error(L, "not enough memory");
       rt->slots = slots;
       uint32_t *free_slots =
@@ -105,7 +104,8 @@ static void keep_results(lua_State *L, neap_task *task, int n) {
   if (n > 1) {
     lua_createtable(L, n, 0);
     lua_insert(L, -n - 1);
-    for (int i = n; i >= 1; i--) lua_rawseti(L, -i - 1, i);
+    for (int i = n; i >= 1; i--)
+      lua_rawseti(L, -i - 1, i);
   }
   task->future.nresults = n;
   if (n == 0) return; /* nobody reads the value of no result */
@@ -312,8 +312,10 @@ void neap__check_awaitable(lua_State *L, neap_runtime *rt, int index, int arg) {
                                             : luaL_typename(L, index);
   luaL_argerror(
       L, arg,
-      lua_pushfstring(L, "awaitable expected (a Task, a Future, a function or a "
-                         "coroutine that has not started), got %s", what));
+      lua_pushfstring(L,
+                      "awaitable expected (a Task, a Future, a function or a "
+                      "coroutine that has not started), got %s",
+                      what));
 }
 
 neap__future *neap__ensure_future(lua_State *L, neap_runtime *rt,
@@ -412,9 +414,10 @@ void neap__step_end(neap_task *task, lua_State *from, int status) {
   if (status == LUA_YIELD) {
     /* Some C function yielded to whom it thought had resumed it. */
     lua_settop(co, 0);
-    lua_pushliteral(co, "attempt to yield from the body of a task (a C function "
-                        "that does not know neap yielded; run it in a coroutine "
-                        "of its own)");
+    lua_pushliteral(co,
+                    "attempt to yield from the body of a task (a C function "
+                    "that does not know neap yielded; run it in a coroutine "
+                    "of its own)");
     if (lua_checkstack(from, 2)) {
       lua_xmove(co, from, 1);
       neap__push_task(from, task);
@@ -610,11 +613,15 @@ static int l_get_coro(lua_State *L) {
 static int l_state(lua_State *L) {
   neap_task *task = self(L);
   switch (task->future.state) {
-    case NEAP__PENDING:
-      lua_pushstring(L, neap__rt(L)->current == task ? "running" : "pending");
-      break;
-    case NEAP__CANCELLED: lua_pushliteral(L, "cancelled"); break;
-    default: lua_pushliteral(L, "done"); break;
+  case NEAP__PENDING:
+    lua_pushstring(L, neap__rt(L)->current == task ? "running" : "pending");
+    break;
+  case NEAP__CANCELLED:
+    lua_pushliteral(L, "cancelled");
+    break;
+  default:
+    lua_pushliteral(L, "done");
+    break;
   }
   return 1;
 }
@@ -661,16 +668,22 @@ static int l_tostring(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"cancelling", l_cancelling}, {"uncancel", l_uncancel},
-    {"get_name", l_get_name},     {"set_name", l_set_name},
-    {"get_coro", l_get_coro},     {"state", l_state},
-    {"traceback", l_traceback},   {"__tostring", l_tostring},
+    {"cancelling", l_cancelling},
+    {"uncancel", l_uncancel},
+    {"get_name", l_get_name},
+    {"set_name", l_set_name},
+    {"get_coro", l_get_coro},
+    {"state", l_state},
+    {"traceback", l_traceback},
+    {"__tostring", l_tostring},
     {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {
-    {"create_task", l_create_task},   {"ensure_future", l_ensure_future},
-    {"current_task", l_current_task}, {"all_tasks", l_all_tasks},
+    {"create_task", l_create_task},
+    {"ensure_future", l_ensure_future},
+    {"current_task", l_current_task},
+    {"all_tasks", l_all_tasks},
     {NULL, NULL},
 };
 

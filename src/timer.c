@@ -40,8 +40,7 @@ static int l_sleep(lua_State *L) {
   neap__loop *loop =
       task->co != NULL ? task->future.loop : neap__the_loop(L, rt);
   if (delay <= 0) {
-    if (NEAP__LIKELY(task->co != NULL))
-      return neap__yield(rt, L, "neap.sleep");
+    if (NEAP__LIKELY(task->co != NULL)) return neap__yield(rt, L, "neap.sleep");
     neap__own_wait(rt, sleep_abort, sleep_finish, "neap.sleep");
     wait->flags |= NEAP__WOKEN;
     neap__ready(loop, &task->item);

@@ -108,8 +108,8 @@ static bool find_in_module(lua_State *L, int function, const char *module) {
 /* Pushes "table.sort" for a function found in a loaded module, Lua's own modules
  * first: others keep some of their functions too. [-1, +1, m] */
 static bool push_global_name(lua_State *L) {
-  static const char *const own[] = {"_G", "table", "string", "coroutine",
-                                    "debug", "utf8", "io", "os"};
+  static const char *const own[] = {"_G",    "table", "string", "coroutine",
+                                    "debug", "utf8",  "io",     "os"};
   int function = lua_gettop(L);
   bool found = false;
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
@@ -185,7 +185,8 @@ static void trim(lua_State *L, bool of_task) {
   }
   if (of_task) {
     size_t end = n;
-    while (end > 0 && text[end - 1] != '\n') end--;
+    while (end > 0 && text[end - 1] != '\n')
+      end--;
     if (end > 0) n = end - 1;
   }
   lua_pushlstring(L, text, n);

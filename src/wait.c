@@ -34,22 +34,25 @@ static void check_place(neap_runtime *rt, lua_State *L, const char *name) {
   if (rt->shut)
     luaL_error(L, "cannot wait in '%s': the runtime is shut down", name);
   if (task == NULL)
-    luaL_error(L,
-               "cannot wait in '%s' inside a loop callback (start a task there: "
-               "neap.create_task)",
-               name);
+    luaL_error(
+        L,
+        "cannot wait in '%s' inside a loop callback (start a task there: "
+        "neap.create_task)",
+        name);
   if (task == &rt->root) {
-    neap__the_loop(L, rt); /* what is started next needs it, and must not fail */
+    neap__the_loop(L,
+                   rt); /* what is started next needs it, and must not fail */
     return;
   }
   if (L != task->co) {
     neap__link_co *link = rt->chain;
     if (link == NULL || link->co != L)
-      luaL_error(L,
-                 "cannot wait in '%s': this coroutine was not resumed by neap's "
-                 "coroutine.resume or wrap (require \"neap\" before keeping them in "
-                 "locals)",
-                 name);
+      luaL_error(
+          L,
+          "cannot wait in '%s': this coroutine was not resumed by neap's "
+          "coroutine.resume or wrap (require \"neap\" before keeping them in "
+          "locals)",
+          name);
     if (link->blocked) {
       while (link->by == NULL && lua_isyieldable(link->from) &&
              link->prev != NULL)
@@ -206,7 +209,8 @@ static int park_root(neap_runtime *rt, lua_State *L, neap_wait *wait) {
   loop->running = true;
   stress(rt, L);
   rt->root_turn = false;
-  while (!rt->root_turn) { /* until it has come to its place in the ready list */
+  while (
+      !rt->root_turn) { /* until it has come to its place in the ready list */
     if (!(wait->flags & NEAP__WOKEN)) {
       bool stop =
           loop->stopping ||

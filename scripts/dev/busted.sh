@@ -8,7 +8,7 @@ shift
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 read -ra extra <<<"${STOCK_ENV:-}"
-env "${extra[@]}" timeout -k 5 "${LIMIT:-170}" "$interpreter" "$@" \
+env "${extra[@]}" timeout -k 5 "${LIMIT:-400}" "$interpreter" "$@" \
   --output=plainTerminal >"$log" 2>&1 </dev/null
 status=$?
 cat "$log"

@@ -22,5 +22,6 @@ done
 m check-symbols
 m test-gc
 m test-oom
+m fuzz-smoke
 m asan
 m test

@@ -82,30 +82,38 @@ enum {
 /* How a runtime is made. Set `size` to sizeof(neap_config), zero the rest, and
  * fill in what matters: a zero means the default. */
 typedef struct neap_config {
-  size_t size;          /* sizeof(neap_config), so that the struct may grow */
-  lua_Alloc alloc;      /* allocator of the Lua state and of neap's own blocks;
-                           NULL: realloc and free. Ignored with a lent L. */
-  void *alloc_ud;       /* first argument of `alloc` */
-  size_t memory_limit;  /* bytes; 0: none. Past it allocation fails, which is
-                           the Lua error "not enough memory". Ignored with a
-                           lent L. */
-  uv_loop_t *loop;      /* a lent loop; NULL: the runtime makes its own. Left as
-                           found: its other handles are never touched. */
-  lua_State *L;         /* a lent state (its main thread); NULL: makes its own.
-                           Must outlive the runtime, and can be lent only once:
-                           what Lua code has kept of neap stays in it. */
-  neap_log log;         /* NULL: reports are dropped */
-  neap_unhandled unhandled; /* NULL: reports go to `log` */
-  void *ud;             /* first argument of `log` and `unhandled` */
-  const char *lua_path; /* package.path; NULL: Lua's default */
-  const char *lua_cpath; /* package.cpath; NULL: Lua's default */
-  double grace;         /* seconds that cancelled tasks get to end at shutdown;
-                           0: 10 s */
-  unsigned flags;       /* NEAP_NO_LIBS, NEAP_NO_ENV */
-  void (*exit)(void *ud); /* The root caught the SystemExit of neap_exit or SIGTERM
-                           by a pcall and waits again: called there, at its wait.
-                           A host ends the process here (neap_shutdown works).
-                           NULL, or when it returns: SystemExit is raised again. */
+  /* sizeof(neap_config), so that the struct may grow. */
+  size_t size;
+  /* Allocator of the Lua state and of neap's own blocks, and its first argument.
+   * NULL: one of neap's own, for many small blocks. Ignored with a lent L. */
+  lua_Alloc alloc;
+  void *alloc_ud;
+  /* Bytes; 0: none. Past it allocation fails, which is the Lua error "not enough
+   * memory". Ignored with a lent L. */
+  size_t memory_limit;
+  /* A lent loop; NULL: the runtime makes its own. Left as found: its other handles
+   * are never touched. */
+  uv_loop_t *loop;
+  /* A lent state (its main thread); NULL: makes its own. Must outlive the runtime,
+   * and can be lent only once: what Lua code has kept of neap stays in it. */
+  lua_State *L;
+  /* NULL: reports are dropped. */
+  neap_log log;
+  /* NULL: reports go to `log`. */
+  neap_unhandled unhandled;
+  /* First argument of `log`, `unhandled` and `exit`. */
+  void *ud;
+  /* package.path and package.cpath; NULL: Lua's defaults. */
+  const char *lua_path;
+  const char *lua_cpath;
+  /* Seconds that cancelled tasks get to end at shutdown; 0: 10 s. */
+  double grace;
+  /* NEAP_NO_LIBS, NEAP_NO_ENV. */
+  unsigned flags;
+  /* The root caught the SystemExit of neap_exit or SIGTERM by a pcall and waits
+   * again: called there, at its wait. A host ends the process here (neap_free works).
+   * NULL, or when it returns: SystemExit is raised again. */
+  void (*exit)(void *ud);
 } neap_config;
 
 /* Makes a runtime. `config` may be NULL. On failure returns NULL and stores the
@@ -234,7 +242,7 @@ typedef struct neap_wait neap_wait;
 
 /* What an abort function answers. */
 typedef enum neap_aborted {
-  NEAP_ABORT_DONE, /* the operation has stopped, and nothing will wake it */
+  NEAP_ABORT_DONE,    /* the operation has stopped, and nothing will wake it */
   NEAP_ABORT_PENDING, /* it is stopping: neap_wake will still be called, once */
 } neap_aborted;
 
