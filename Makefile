@@ -233,12 +233,18 @@ $(TESTS): deps
 	@$(SUB) -s -j$(JOBS) MODE=$(TEST_MODE) _test-build
 	@$(SUB) -s MODE=$(TEST_MODE) _$@
 
+FUZZ ?= 10000
+.PHONY: fuzz-smoke
+fuzz-smoke: deps ## FUZZ random programs (spec/fuzz), 10000 if not given
+	@$(SUB) -s -j$(JOBS) MODE=$(TEST_MODE) all
+	@$(SUB) -s MODE=$(TEST_MODE) _fuzz-smoke
+
 .PHONY: asan
 asan: deps ## builds with address, undefined and leak checking, and runs all tests
 	@$(SUB) test MODE=asan
 
 STAGES ?= test-c test-lua test-stock examples doctest
-.PHONY: _test _test-build $(TESTS:%=_%)
+.PHONY: _test _test-build _fuzz-smoke $(TESTS:%=_%)
 _test-build: all $(TEST_C) $(OOM_C) $(EMBED)
 _test:
 	@JOBS=$(JOBS) scripts/dev/stages.sh $(B)/test $(STAGES)
@@ -270,6 +276,9 @@ _test-stock:
 _examples:
 	@$(HOST_ENV) LUA="$(LUA)" STOCK_ENV="$(STOCK_ENV)" \
 	  scripts/dev/examples.sh $(B) $(EMBED)
+_fuzz-smoke:
+	@$(B)/neap spec/fuzz/program.lua 1 $(FUZZ)
+	@echo "$(FUZZ) random programs ended well"
 _doctest:
 	@$(HOST_ENV) $(LUA) scripts/dev/doctest.lua $(B)/neap
 

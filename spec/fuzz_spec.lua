@@ -1,10 +1,11 @@
 --- Random programs (spec/fuzz/program.lua), the same ones every time. When one fails,
---- `build/debug/neap spec/fuzz/program.lua SEED` runs it alone.
+--- `build/debug/neap spec/fuzz/program.lua SEED` runs it alone; `make fuzz-smoke` runs
+--- many more.
 
 local neap = require "neap"
 local program = require "spec.fuzz.program"
 
-local PROGRAMS = os.getenv "NEAP_GC_STRESS" and 40 or 1000
+local PROGRAMS = os.getenv "NEAP_GC_STRESS" and 40 or 200
 
 describe("random programs", function()
   after_each(function()

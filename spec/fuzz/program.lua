@@ -356,10 +356,15 @@ function M.run(seed)
 end
 
 if arg and arg[0] and arg[0]:find "fuzz/program.lua$" then
+  local findings = 0
   for seed = tonumber(arg[1]) or 1, tonumber(arg[2] or arg[1]) or 100 do
     local ok, err = pcall(M.run, seed)
-    if not ok then print(err) end
+    if not ok then
+      print(err)
+      findings = findings + 1
+    end
   end
+  if findings > 0 then os.exit(1) end
 end
 
 return M
