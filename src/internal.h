@@ -208,6 +208,11 @@ struct neap__loop {
   double slow; /* loop.slow_callback_duration */
 };
 
+/* What Lua has of a loop. */
+typedef struct neap__loop_object {
+  neap__loop *loop; /* NULL: not made, or closed */
+} neap__loop_object;
+
 /* One coroutine inside which another runs, entered through our coroutine.resume. */
 typedef struct neap__link_co {
   struct neap__link_co *prev;
@@ -445,7 +450,7 @@ bool neap__lets_pass(lua_CFunction f);
  * wrap; NULL if there is none. [-0, +0, -] */
 lua_State *neap__inner_coroutine(lua_State *co);
 
-/* ---- future.c, task.c ------------------------------------------------------- */
+/* ---- anchor.c, future.c, task.c ------------------------------------------------------- */
 
 extern const luaL_Reg neap__future_methods[]; /* Task has them too */
 void neap__future_open(lua_State *L, neap_runtime *rt);
@@ -500,6 +505,9 @@ void neap__push_name(lua_State *L, neap_task *task);
 void neap__push_extra(lua_State *L, int index);
 uint32_t neap__anchor(lua_State *L, neap_runtime *rt); /* [-1, +0, m] */
 void neap__unanchor(lua_State *L, neap_runtime *rt, uint32_t slot);
+/* The same, while the task is being made: `co` will be its coroutine. */
+void neap__note_seen(lua_State *L, neap_runtime *rt, lua_State *co,
+                     neap_task *task);
 /* Lua code may hold the task's coroutine from now on. [-0, +0, m] */
 void neap__mark_seen(lua_State *L, neap_task *task);
 /* Whether `co` was a task's own and Lua code got to see it. [-0, +0, -] */
@@ -513,7 +521,7 @@ int neap__compare_ids(const void *a, const void *b);
 /* Pushes the list of the loop's pending tasks, oldest first. [-0, +1, m] */
 void neap__push_tasks(lua_State *L, neap__loop *loop);
 
-/* ---- handle.c, loop.c ------------------------------------------------------- */
+/* ---- handle.c, loop.c, eventloop.c ------------------------------------------------------- */
 
 void neap__handle_open(lua_State *L, neap_runtime *rt);
 /* Raises an argument error when `arg` cannot be called. */
@@ -559,7 +567,7 @@ void neap__default_handler(lua_State *L, neap__loop *loop);
 /* Pushes the DeadlockError that lists the loop's tasks. [-0, +1, m] */
 void neap__push_deadlock(lua_State *L, neap__loop *loop);
 
-/* ---- runtime.c -------------------------------------------------------------- */
+/* ---- runtime.c, run.c -------------------------------------------------------------- */
 
 void *neap__alloc(neap_runtime *rt, void *ptr, size_t osize, size_t nsize);
 /* Pushes the loop's report to the hooks. */
@@ -582,6 +590,8 @@ enum neap__reg {
 };
 void neap__reg_get(lua_State *L, enum neap__reg which); /* [-0, +1, -] */
 void neap__reg_set(lua_State *L, enum neap__reg which); /* [-1, +0, m] */
+/* A lua_CFunction: require "neap" -> the module. */
+int neap__module(lua_State *L);
 /* The current loop, made if needed; NULL when it cannot be. Raises nothing. */
 neap__loop *neap__current_loop(neap_runtime *rt);
 void neap__embed_install(lua_State *L);

@@ -16,57 +16,6 @@
 
 #define POOL_MAX 16384 /* coroutines kept; 18 MB at most */
 
-/* ---- anchors ------------------------------------------------------------------ */
-
-uint32_t neap__anchor(lua_State *L, neap_runtime *rt) {
-  luaL_checkstack(L, 2, NULL);
-  uint32_t slot;
-  if (rt->nfree_slots > 0) {
-    slot = rt->free_slots[rt->nfree_slots - 1];
-  } else {
-    if (rt->nslots == rt->slot_cap) {
-      uint32_t cap = rt->slot_cap < 64 ? 64 : rt->slot_cap + rt->slot_cap / 2;
-      neap_task **slots = neap__alloc(
-          rt, rt->slots, rt->slot_cap * sizeof *slots, cap * sizeof *slots);
-      if (slots == NULL) luaL_error(L, "not enough memory");
-      rt->slots = slots;
-      uint32_t *free_slots =
-          neap__alloc(rt, rt->free_slots, rt->slot_cap * sizeof *free_slots,
-                      cap * sizeof *free_slots);
-      if (free_slots == NULL) {
-        /* keep the sizes equal, as neap__alloc accounts by them */
-        rt->slots = neap__alloc(rt, rt->slots, cap * sizeof *slots,
-                                rt->slot_cap * sizeof *slots);
-        luaL_error(L, "not enough memory");
-      }
-      rt->free_slots = free_slots;
-      rt->slot_cap = cap;
-    }
-    slot = rt->nslots + 1;
-  }
-  neap__reg_get(L, NEAP__R_THREADS);
-  lua_insert(L, -2);
-  lua_rawseti(L, -2, slot); /* may raise; nothing is taken yet */
-  lua_pop(L, 1);
-  if (slot > rt->nslots) {
-    rt->nslots = slot;
-  } else {
-    rt->nfree_slots--;
-  }
-  rt->slots[slot - 1] = NULL;
-  return slot;
-}
-
-void neap__unanchor(lua_State *L, neap_runtime *rt, uint32_t slot) {
-  if (slot == 0) return;
-  neap__reg_get(L, NEAP__R_THREADS);
-  lua_pushboolean(L, 0); /* keeps the slot, so that setting it cannot fail */
-  lua_rawseti(L, -2, slot);
-  lua_pop(L, 1);
-  rt->slots[slot - 1] = NULL;
-  rt->free_slots[rt->nfree_slots++] = slot;
-}
-
 /* ---- the body -------------------------------------------------------------------- */
 
 static int body(lua_State *L);
@@ -193,38 +142,6 @@ void neap__push_task(lua_State *L, neap_task *task) {
   if (co != L) lua_xmove(co, L, 1);
 }
 
-/* ---- coroutines that Lua code may hold ---------------------------------------- */
-
-static void note_seen(lua_State *L, neap_runtime *rt, lua_State *co,
-                      neap_task *task) {
-  if (task->seen) return;
-  luaL_checkstack(L, 4, NULL);
-  lua_checkstack(co, 1);
-  neap__reg_get(L, NEAP__R_SEEN);
-  lua_pushthread(co);
-  if (co != L) lua_xmove(co, L, 1);
-  lua_pushboolean(L, 1);
-  lua_rawset(L, -3);
-  lua_pop(L, 1);
-  task->seen = 1;
-  rt->any_seen = true;
-}
-
-void neap__mark_seen(lua_State *L, neap_task *task) {
-  note_seen(L, task->future.loop->rt, task->co, task);
-}
-
-bool neap__is_of_task(lua_State *L, const neap_runtime *rt, lua_State *co) {
-  if (!rt->any_seen || !lua_checkstack(L, 3) || !lua_checkstack(co, 1))
-    return false;
-  neap__reg_get(L, NEAP__R_SEEN);
-  lua_pushthread(co);
-  if (co != L) lua_xmove(co, L, 1);
-  bool found = lua_rawget(L, -2) == LUA_TBOOLEAN;
-  lua_pop(L, 2);
-  return found;
-}
-
 /* ---- making ------------------------------------------------------------------------ */
 
 /* Whether the value at `index` is a coroutine that a task can be made of. */
@@ -266,7 +183,7 @@ neap_task *neap__spawn(lua_State *L, neap_runtime *rt, neap__loop *loop,
   if (co != NULL) {
     lua_pushvalue(L, function);
     slot = neap__anchor(L, rt);
-    note_seen(L, rt, co, task);
+    neap__note_seen(L, rt, co, task);
   } else {
     co = take_coroutine(L, rt, &slot);
   }
@@ -530,32 +447,6 @@ static int l_all_tasks(lua_State *L) {
   lua_settop(L, 0);
   neap__push_tasks(L, neap__the_loop(L, rt));
   return 1;
-}
-
-int neap__compare_ids(const void *a, const void *b) {
-  const neap_task *x = *(neap_task *const *)a, *y = *(neap_task *const *)b;
-  return (x->id > y->id) - (x->id < y->id);
-}
-
-void neap__push_tasks(lua_State *L, neap__loop *loop) {
-  neap_runtime *rt = loop->rt;
-  luaL_checkstack(L, 6, NULL);
-  size_t n = 0;
-  neap_task **list =
-      lua_newuserdatauv(L, (loop->ntasks + 1) * sizeof(neap_task *), 0);
-  for (uint32_t i = 0; i < rt->nslots && n < loop->ntasks; i++) {
-    neap_task *task = rt->slots[i];
-    if (task != NULL && task->future.loop == loop &&
-        task->future.state == NEAP__PENDING)
-      list[n++] = task;
-  }
-  qsort(list, n, sizeof *list, neap__compare_ids);
-  lua_createtable(L, (int)n, 0);
-  for (size_t i = 0; i < n; i++) {
-    neap__push_task(L, list[i]);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
-  }
-  lua_remove(L, -2);
 }
 
 /* task:cancelling() -> how many cancellations it was asked for. */

@@ -24,10 +24,7 @@ local VARIABLES = {
 local C_LINES, LUA_LINES = 600, 500
 local LONG = {
   ["src/internal.h"] = "the one list of what files share",
-  ["src/loop.c"] = "the methods of one object",
   ["src/main.c"] = "options, chunks, prompt and exit codes share one state",
-  ["src/runtime.c"] = "the public functions of life cycle and running",
-  ["src/task.c"] = "the methods of one object",
 }
 
 local problems = 0
