@@ -5,7 +5,7 @@
 local neap = require "neap"
 local program = require "spec.fuzz.program"
 
-local PROGRAMS = os.getenv "NEAP_GC_STRESS" and 40 or 200
+local PROGRAMS = os.getenv "NEAP_GC_STRESS" and 40 or 100
 
 describe("random programs", function()
   after_each(function()

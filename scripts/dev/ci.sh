@@ -16,7 +16,7 @@ m check-layers
 # Without warnings: both compilers, with and without optimisation.
 for cc in gcc clang; do
   for mode in release debug; do
-    m -s -j"$jobs" CC=$cc MODE=$mode WERROR=-Werror B=build/ci/$cc-$mode all
+    m -s -j"$jobs" CC=$cc MODE=$mode WERROR=-Werror B=build/ci/$cc-$mode _test-build
   done
 done
 m check-symbols
