@@ -452,6 +452,22 @@ describe("the host #host", function()
       assert.equal(130, got.code)
     end)
 
+    it("while it sleeps, which no task but the main chunk notices", function()
+      local got = script [[
+        local task = neap.create_task(function()
+          local _ <close> = setmetatable({}, { __close = function(_, err)
+            neap.sleep(0)
+            print(err)
+          end })
+          neap.sleep(60)
+        end)
+        local sender = io.popen 'sleep 0.2; kill -INT $PPID'
+        local _, err = pcall(task.await, task)
+        print(err, task:cancelled())
+      ]]
+      assert.same({ out = "CancelledError\nKeyboardInterrupt\ttrue\n", err = "", code = 0 }, got)
+    end)
+
     it("in busy code", function()
       local got = script [[
         local _ <close> = guard 'main'

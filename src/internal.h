@@ -277,7 +277,7 @@ struct neap_runtime {
   uv_mutex_t mutex;     /* guards the life of what `async` points to */
   atomic_int interrupt; /* 0, or the signal */
   atomic_bool stop;
-  lua_State *volatile busy; /* where Lua code runs now, for a debug hook */
+  lua_State *volatile busy; /* where Lua code runs, for a debug hook, or NULL */
   /* memory */
   lua_Alloc alloc;
   void *alloc_ud;

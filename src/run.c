@@ -269,8 +269,10 @@ static void on_busy(lua_State *L, lua_Debug *ar) {
 void neap_interrupt(neap_runtime *rt, int signal, bool busy) {
   atomic_store(&rt->interrupt, signal);
   if (busy) {
-    lua_sethook(rt->busy, on_busy,
-                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    lua_State *L = rt->busy;
+    if (L != NULL)
+      lua_sethook(L, on_busy,
+                  LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
     wake_loop(rt);
   } else {
     uv_mutex_lock(&rt->mutex);

@@ -138,10 +138,12 @@ static bool root_goes_on(const neap_runtime *rt, const neap__loop *loop) {
 void neap__turn_ready(neap__loop *loop, lua_State *L) {
   neap_runtime *rt = loop->rt;
   neap_task *outer = rt->current;
+  lua_State *busy = rt->busy;
   loop->in_turn = true;
   run_ready(loop, L);
   loop->in_turn = false;
   rt->current = outer;
+  rt->busy = busy; /* not a coroutine that may be collected by then */
 }
 
 void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
@@ -156,6 +158,7 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
   } while (loop->nready > 0 && wait != 0 && !loop->due_soon &&
            !root_goes_on(rt, loop) && ticks() - loop->last_poll < POLL_EVERY);
   rt->current = NULL;
+  rt->busy = NULL; /* an interrupt from here on is nobody's but the root's */
   bool look = loop->due_soon;
   if (root_goes_on(rt, loop)) {
     look = true; /* what is due is due before the root goes on */
