@@ -196,6 +196,21 @@ describe("a loop", function()
       assert.equal(1, loop:run_until_complete(future))
     end)
 
+    it("makes one turn when stop() came before", function()
+      local order, add = helper.log()
+      local task = loop:create_task(function()
+        add "first"
+        neap.sleep(0)
+        add "second"
+      end)
+      loop:stop()
+      local err = catch(loop.run_until_complete, loop, task)
+      assert.equal("Event loop stopped before Future completed.", err.message)
+      assert.same({ "first" }, order)
+      loop:run_until_complete(task)
+      assert.same({ "first", "second" }, order)
+    end)
+
     it("is the loop of the tasks it runs", function()
       local running, current
       loop:run_until_complete(function()

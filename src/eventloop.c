@@ -70,9 +70,21 @@ static void check_driven(lua_State *L, neap__loop *loop, int status) {
   }
 }
 
+/* stop() before a run means: one turn. */
+static void stop_after_turn(lua_State *L, neap__loop *loop) {
+  if (!loop->stopping) return;
+  loop->stopping = false;
+  lua_pushnil(L);
+  neap__handle *stop = neap__handle_new(L, loop->rt, loop, 0);
+  stop->nargs = NEAP__STOPS;
+  stop->slot = neap__anchor(L, loop->rt);
+  neap__ready(loop, &stop->item);
+}
+
 /* Drives the loop until the future is done. The status of the drive. */
 static int run_until(lua_State *L, neap__loop *loop, neap__future *future) {
   neap_runtime *rt = loop->rt;
+  stop_after_turn(L, loop);
   lua_pushnil(L);
   neap__handle *stop = neap__handle_new(L, rt, loop, 0);
   stop->nargs = NEAP__STOPS;
@@ -114,15 +126,7 @@ static int l_run_forever(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   neap__loop *loop = self(L);
   check_can_run(L, rt, loop);
-  /* stop() before run_forever() means: one turn */
-  if (loop->stopping) {
-    loop->stopping = false;
-    lua_pushnil(L);
-    neap__handle *stop = neap__handle_new(L, rt, loop, 0);
-    stop->nargs = NEAP__STOPS;
-    stop->slot = neap__anchor(L, rt);
-    neap__ready(loop, &stop->item);
-  }
+  stop_after_turn(L, loop);
   check_driven(L, loop, neap__loop_drive(loop, L, NULL));
   return 0;
 }
