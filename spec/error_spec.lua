@@ -327,6 +327,18 @@ describe("the host #host", function()
     end
   end)
 
+  it("shows where error(nil) was, in tasks and in callbacks", function()
+    local result = run [[
+      local neap = require "neap"
+      neap.create_task(function() error(nil) end)
+      neap.get_event_loop():call_soon(function() error(nil) end)
+    ]]
+    for line = 2, 3 do
+      assert.matches("Error: error%(nil%)\nstack traceback:\n\t%[C%]: in function 'error'\n"
+        .. "\tmain.lua:" .. line .. ": in function", result.err)
+    end
+  end)
+
   it("runs <close> handlers of all tasks, awaiting, when the main chunk fails", function()
     local result = run [[
       local neap = require "neap"

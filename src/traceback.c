@@ -266,8 +266,13 @@ int neap__on_error(lua_State *L) {
   neap_runtime *rt = neap_of(L);
   if (rt == NULL || !lua_checkstack(L, 20)) return 1;
   lua_settop(L, 1);
-  if (lua_isnil(L, 1)) return 1;
   neap_task *task = rt->current;
+  if (lua_isnil(L, 1)) {
+    if (task == &rt->root) return 1; /* the caller of the chunk gets its nil */
+    lua_pushliteral(L, "error(nil)");
+    neap__error_new(L, NEAP__ERROR);
+    lua_replace(L, 1);
+  }
   /* A task that was cancelled ends like that by the thousand; nobody asks where. */
   if (is_task(rt, task) && neap__error_is(L, 1, NEAP__CANCELLEDERROR)) return 1;
   bool inner = push_noted(L, NEAP__R_INNER, 1);
