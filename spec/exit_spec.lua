@@ -64,6 +64,14 @@ describe("ending the program #host", function()
       getmetatable(main).__close = function() end]]))
   end)
 
+  it("does not wait for a task that swallows every cancellation", function()
+    local start = os.time()
+    local out = run("while true do pcall(neap.sleep, 0) end", "neap.sleep(0.01) os.exit(8)")
+    assert.truthy(out:find "code=8")
+    assert.truthy(out:find "Task was destroyed but it is pending!")
+    assert.is_true(os.time() - start < 8, "the grace period of 10 s")
+  end)
+
   it("by SIGTERM ends with 143, caught or not", function()
     assert.equal("main closed\ntask closed\ncode=143\n", run(TERM, "neap.sleep(100)"))
     assert.equal("main closed\ntask closed\ncode=143\n",

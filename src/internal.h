@@ -296,6 +296,7 @@ struct neap_runtime {
   bool lent_L, had_unhandled, shut, closing, gc_stress;
   bool cancel_ring; /* and came back to */
   bool root_turn;   /* the root's place in the ready list has come */
+  bool finishing;   /* a loop's tasks were cancelled, to end */
   bool any_seen;    /* some task's coroutine was given to Lua code */
   bool exiting;     /* SystemExit was raised in the root */
   bool deadlock;    /* why the root's wait ends */

@@ -188,6 +188,8 @@ void neap__loop_finish(neap__loop *loop, lua_State *L) {
   neap__set_running(rt, loop);
   loop->running = true;
   uint64_t cancelled_to = 0;
+  bool outer_finishing = rt->finishing;
+  rt->finishing = true;
   int64_t end = neap__now() + neap__to_ns(rt->grace);
   while (loop->ntasks > 0) {
     if (cancelled_to != rt->last_id) cancel_all(loop, &cancelled_to);
@@ -198,6 +200,7 @@ void neap__loop_finish(neap__loop *loop, lua_State *L) {
     /* The ready ones may be the last: then there is nothing to wait for. */
     neap__turn(loop, L, loop->nready > 0 ? 0 : left);
   }
+  rt->finishing = outer_finishing;
   loop->running = false;
   neap__set_running(rt, outer);
   rt->current = outer_task;

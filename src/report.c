@@ -8,11 +8,15 @@
  */
 #include "internal.h"
 
+#include <string.h>
+
 /* Pushes the report of the context at `index`. [-0, +1, m] */
 static void push_report(lua_State *L, int index) {
   static const char *const objects[] = {"task", "future", "handle"};
   luaL_checkstack(L, 24, NULL);
-  int base = lua_gettop(L);
+  lua_pushnil(L);
+  int shown = lua_gettop(L); /* the object that was shown last */
+  int base = shown;
   if (lua_getfield(L, index, "message") == LUA_TNIL) {
     lua_pop(L, 1);
     lua_pushliteral(L, "Unhandled exception in event loop");
@@ -25,6 +29,11 @@ static void push_report(lua_State *L, int index) {
       lua_pop(L, 1);
       continue;
     }
+    if (lua_rawequal(L, -1, shown)) { /* under another name */
+      lua_pop(L, 1);
+      continue;
+    }
+    lua_copy(L, -1, shown);
     neap__push_text(L, -1);
     lua_pushfstring(L, "\n%s: %s", objects[i], lua_tostring(L, -1));
     lua_replace(L, -3);
@@ -45,6 +54,7 @@ static void push_report(lua_State *L, int index) {
     lua_pop(L, 1);
   }
   lua_concat(L, lua_gettop(L) - base);
+  lua_replace(L, shown);
 }
 
 void neap__default_handler(lua_State *L, neap__loop *loop) {
@@ -102,6 +112,10 @@ void neap__report(lua_State *L, neap__loop *loop, const char *message,
   if (key != NULL) {
     lua_pushvalue(L, object);
     lua_setfield(L, -2, key);
+    if (strcmp(key, "task") == 0) { /* asyncio names a task so, too */
+      lua_pushvalue(L, object);
+      lua_setfield(L, -2, "future");
+    }
   }
   neap__call_handler(L, loop);
 }

@@ -11,6 +11,9 @@
 
 #include <signal.h>
 
+/* How often a task may swallow its cancellation before a shutdown stops asking. */
+#define GIVE_UP 1000
+
 /* ---- may the caller wait? ------------------------------------------------- */
 
 static int cannot_yield(lua_State *L, lua_State *where, const char *by,
@@ -104,8 +107,11 @@ void neap__check_park_slow(neap_runtime *rt, lua_State *L, const char *name,
                (L == task->co || (rt->chain != NULL && rt->chain->co == L &&
                                   !rt->chain->blocked))) {
       neap_wait *wait = neap__own_wait(rt, again_abort, again_finish, name);
-      neap__ready(task->future.loop, &task->item);
-      wait->flags |= NEAP__WOKEN;
+      /* At shutdown, one that will not end is left parked, to be closed by force. */
+      if (!rt->finishing || task->raises < GIVE_UP) {
+        neap__ready(task->future.loop, &task->item);
+        wait->flags |= NEAP__WOKEN;
+      }
       neap__park(rt, L, wait); /* does not return */
     } else {
       neap__raise_cancelled(L, rt);
