@@ -79,6 +79,15 @@ describe("gather", function()
       assert.same({ 1, nil, 3, nil, n = 4 }, list)
     end)
 
+    it("refuses a length that cannot be one", function()
+      for _, length in ipairs { -1, math.mininteger, 1 << 40 } do
+        local list = setmetatable({}, { __len = function() return length end })
+        local ok, err = pcall(neap.gather, list)
+        assert.is_false(ok)
+        assert.matches("length out of range", err)
+      end
+    end)
+
     it("leaves the caller's list alone", function()
       local list = { function() return 1 end, function() return 2 end }
       local copy = { list[1], list[2] }

@@ -9,6 +9,7 @@
  */
 #include "internal.h"
 
+#include <limits.h>
 #include <string.h>
 
 typedef struct gather gather;
@@ -196,7 +197,8 @@ static inline void push_item(lua_State *L, bool listed, int i) {
  * starts when one of them is no awaitable. */
 static void make_futures(lua_State *L, neap_runtime *rt, bool listed, int n) {
   neap__loop *loop = neap__the_loop(L, rt);
-  lua_createtable(L, n, 1);
+  /* A __len may say anything: room is made only for what is there. */
+  lua_createtable(L, listed && lua_rawlen(L, 1) < (lua_Unsigned)n ? 0 : n, 1);
   int list = lua_gettop(L), missing = 0;
   for (int i = 1; i <= n; i++) {
     push_item(L, listed, i);
@@ -239,7 +241,9 @@ static int l_gather(lua_State *L) {
       lua_getfield(L, 2, "return_exceptions");
       exceptions = lua_toboolean(L, -1);
     }
-    n = (int)luaL_len(L, 1);
+    lua_Integer length = luaL_len(L, 1);
+    luaL_argcheck(L, length >= 0 && length < INT_MAX, 1, "length out of range");
+    n = (int)length;
     lua_settop(L, 1);
   } else {
     lua_settop(L, n);

@@ -87,7 +87,6 @@ enum {
   NEAP__INTERNAL = 4,    /* only tasks and deadlines can wake it, no handle */
   NEAP__SHARED = 8,      /* armed for another thread */
   NEAP__ORPHAN = 16,     /* its task is gone; the wake must only release */
-  NEAP__EXEMPT = 32,     /* a swallowed cancellation is not raised again here */
   NEAP__QUEUED = 64,     /* linked in a wait queue */
   NEAP__FORWARDED = 128, /* the cancellation went on to what it waits for */
 };
@@ -204,8 +203,7 @@ struct neap__loop {
   neap_wait *shared;
   bool due_soon; /* a deadline was armed that is due about now */
   bool lent, closed, running, stopping, debug, in_turn;
-  bool spare;  /* closed to the end: the struct may be used again */
-  double slow; /* loop.slow_callback_duration */
+  bool spare; /* closed to the end: the struct may be used again */
 };
 
 /* What Lua has of a loop. */
@@ -237,7 +235,6 @@ enum neap__kind {
   NEAP__K_EVENT,
   NEAP__K_CONDITION,
   NEAP__K_SEMAPHORE,
-  NEAP__K_GATHER,
   NEAP__K_LOAD,
   NEAP__KINDS
 };

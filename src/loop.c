@@ -95,7 +95,6 @@ int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out) {
   loop->next = next;
   loop->closed = loop->spare = true; /* until all of it is there */
   loop->rt = rt;
-  loop->slow = 0.1;
   loop->lent = lent != NULL;
   loop->uv = lent != NULL ? lent : &loop->own;
   int status = uv_mutex_init(&loop->mutex);

@@ -294,7 +294,7 @@ int neap__yield(neap_runtime *rt, lua_State *L, const char *name) {
 
 int neap_park(lua_State *L, neap_wait *wait) {
   neap_runtime *rt = neap_of(L);
-  wait->flags &= NEAP__SHARED | NEAP__EXEMPT;
+  wait->flags &= NEAP__SHARED;
   /* Another thread may have written it already. */
   if (!(wait->flags & NEAP__SHARED)) wait->status = 0;
   return neap__park(rt, L, wait);
