@@ -13,10 +13,6 @@
 /* Deadlines nearer than this are looked at in the very next turn. */
 #define SOON 20000 /* ns */
 
-int64_t neap__now(void) {
-  return (int64_t)uv_hrtime();
-}
-
 int64_t neap__to_ns(double seconds) {
   if (!(seconds > 0)) return 0;
   if (seconds >= 4e9) return (int64_t)4e18;
@@ -91,7 +87,7 @@ void neap__timer_disarm(neap__loop *loop, neap__timer *timer) {
 
 int64_t neap__timer_run(neap__loop *loop) {
   if (loop->heap_len == 0) return -1;
-  int64_t now = neap__now();
+  int64_t now = neap__now(loop->rt);
   while (loop->heap_len > 0) {
     neap__timer *timer = loop->heap[0].timer;
     if (loop->heap[0].when > now) return loop->heap[0].when - now;

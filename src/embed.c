@@ -2,12 +2,13 @@
  *
  * embed.c - finds the Lua files that are packed into the library.
  *
- * One entry in package.searchers, right after the one for package.preload: the
- * packed files belong to this library and win over files found on the path.
+ * The searcher for package.preload finds them as well: the packed files belong to
+ * this library and win over files found on the path.
  */
 #include "embed.h"
 
-#include <lauxlib.h>
+#include "internal.h"
+
 #include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,37 +17,51 @@ static int by_name(const void *key, const void *element) {
   return strcmp(key, ((const neap__packed_module *)element)->name);
 }
 
-/* searcher(name) -> loader, chunk name; nothing where there is no such module. */
-static int l_search(lua_State *L) {
-  const char *name = luaL_checkstring(L, 1);
+/* Modules in C that only our Lua files require. */
+static const luaL_Reg core[] = {
+    {"neap.core.test", neap__open_testing},
+    {NULL, NULL},
+};
+
+/* Pushes the loader and where it came from; or nothing. */
+static int find(lua_State *L, const char *name) {
+  for (const luaL_Reg *module = core; module->name != NULL; module++) {
+    if (strcmp(module->name, name) != 0) continue;
+    lua_pushcfunction(L, module->func);
+    lua_pushliteral(L, "neap");
+    return 2;
+  }
   const neap__packed_module *found = bsearch(
       name, neap__packed, neap__packed_count, sizeof neap__packed[0], by_name);
-  if (found == NULL) {
-    return 0; /* no text: the message for a missing module stays Lua's own */
-  }
+  if (found == NULL) return 0;
   int status = luaL_loadbufferx(L, (const char *)found->code, found->size,
                                 found->chunkname, "t");
-  if (status != LUA_OK) {
-    return lua_error(L);
-  }
+  if (status != LUA_OK) return lua_error(L);
   lua_pushstring(L, found->chunkname + 1);
   return 2;
 }
 
+/* searcher(name) -> loader, chunk name; or why there is none. Upvalue: the searcher
+ * in whose place it stands. */
+static int l_search(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  lua_settop(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 2);
+  if (lua_isfunction(L, 2)) return 2;
+  int n = find(L, name);
+  return n > 0 ? n : 2;
+}
+
 void neap__embed_install(lua_State *L) {
-  if (neap__packed_count == 0) {
-    return;
-  }
   int top = lua_gettop(L);
   if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) == LUA_TTABLE &&
       lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE &&
-      lua_getfield(L, -1, "searchers") == LUA_TTABLE) {
-    for (lua_Integer i = luaL_len(L, -1); i >= 2; i--) {
-      lua_rawgeti(L, -1, i);
-      lua_rawseti(L, -2, i + 1);
-    }
-    lua_pushcfunction(L, l_search);
-    lua_rawseti(L, -2, 2);
+      lua_getfield(L, -1, "searchers") == LUA_TTABLE &&
+      lua_rawgeti(L, -1, 1) == LUA_TFUNCTION) {
+    lua_pushcclosure(L, l_search, 1);
+    lua_rawseti(L, -2, 1);
   }
   lua_settop(L, top);
 }

@@ -213,7 +213,7 @@ static int l_call_later(lua_State *L) {
   neap__loop *loop = self(L);
   lua_Number delay = luaL_checknumber(L, 2);
   luaL_argcheck(L, delay == delay, 2, "seconds expected, got NaN");
-  int64_t now = neap__now();
+  int64_t now = neap__now(loop->rt);
   return call_at(L, loop, (double)now / 1e9 + delay, now + neap__to_ns(delay),
                  now);
 }
@@ -223,7 +223,7 @@ static int l_call_at(lua_State *L) {
   neap__loop *loop = self(L);
   lua_Number when = luaL_checknumber(L, 2);
   luaL_argcheck(L, when == when, 2, "seconds expected, got NaN");
-  return call_at(L, loop, when, neap__to_ns(when), neap__now());
+  return call_at(L, loop, when, neap__to_ns(when), neap__now(loop->rt));
 }
 
 /* loop:create_task(fn, ...) -> Task of this loop. */
@@ -262,8 +262,7 @@ static int l_is_closed(lua_State *L) {
 
 /* loop:time() -> seconds of the monotonic clock. */
 static int l_time(lua_State *L) {
-  self(L);
-  lua_pushnumber(L, (lua_Number)neap__now() / 1e9);
+  lua_pushnumber(L, (lua_Number)neap__now(self(L)->rt) / 1e9);
   return 1;
 }
 

@@ -270,6 +270,7 @@ int neap__await(lua_State *L, neap_runtime *rt, neap__future *future) {
     return luaL_error(L, "cannot await a %s that belongs to another event loop",
                       future->is_task ? "Task" : "Future");
   neap_wait *wait = neap__own_wait(rt, await_abort, await_finish, "await");
+  wait->flags |= NEAP__ON_FUTURE;
   neap__link *link = neap__link_of(wait);
   link->object = future;
   link->watcher.notify = on_await_done;

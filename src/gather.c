@@ -21,6 +21,7 @@ typedef struct child {
 } child;
 
 struct gather {
+  const void *tag;
   neap_wait *wait; /* NULL once decided */
   size_t count, pending;
   neap__future *failed; /* the first that did not return */
@@ -140,6 +141,7 @@ static int wait_for_all(lua_State *L, neap_runtime *rt, bool exceptions) {
   size_t n = (size_t)lua_rawlen(L, 1);
   gather *g = lua_newuserdatauv(L, sizeof *g + n * sizeof(child), 0);
   memset(g, 0, sizeof *g);
+  g->tag = neap__tag(rt, NEAP__K_GATHER);
   g->count = n;
   g->return_exceptions = exceptions;
   for (size_t i = 0; i < n; i++) {

@@ -28,7 +28,7 @@ neap__handle *neap__handle_new(lua_State *L, neap_runtime *rt, neap__loop *loop,
   luaL_checkstack(L, 4, NULL);
   neap__handle *handle = lua_newuserdatauv(L, sizeof *handle, nargs + 1);
   memset(handle, 0, sizeof *handle);
-  handle->item.is_handle = 1;
+  handle->item.kind = NEAP__HANDLE;
   handle->timer.fire = on_due;
   handle->rt = rt;
   handle->loop = loop;

@@ -45,12 +45,23 @@ typedef struct neap__site neap__site;
 
 /* ---- structs ------------------------------------------------------------- */
 
-/* What stands in a loop's ready list: a task or a loop callback. */
+/* What stands in a loop's ready list. */
 typedef struct neap__item {
   struct neap__item *next;
-  unsigned char is_handle;
+  unsigned char kind;
   unsigned char queued;
 } neap__item;
+
+/* Kinds of items: a task, a loop callback, or C code of ours that has to keep its
+ * place among them (a time-out cancels where asyncio's callback would). */
+enum { NEAP__TASK, NEAP__HANDLE, NEAP__CALL };
+
+/* `run` runs no Lua code. At the close of its loop it runs as well: look at
+ * loop->closed. */
+typedef struct neap__call {
+  neap__item item;
+  void (*run)(struct neap__call *call);
+} neap__call;
 
 /* Somebody to tell when a future is done. `notify` runs no Lua. */
 struct neap__watcher {
@@ -64,9 +75,10 @@ struct neap__timer {
   uint32_t index; /* 1 and up in the heap; 0 when not armed */
 };
 
-/* How a wait uses its private words: for one of these three, and `object`, the
- * future or primitive that is waited for, or NULL. An internal wait with an object
- * has its finish called without a Lua state when its task is closed by force. */
+/* How a wait uses its private words: for one of these three, and `object`, what is
+ * waited for, or NULL: a future where NEAP__ON_FUTURE is set, otherwise a struct that
+ * begins with its tag. An internal wait with an object has its finish called without
+ * a Lua state when its task is closed by force. */
 typedef struct neap__link {
   union {
     neap__watcher watcher;
@@ -89,6 +101,7 @@ enum {
   NEAP__ORPHAN = 16,     /* its task is gone; the wake must only release */
   NEAP__QUEUED = 64,     /* linked in a wait queue */
   NEAP__FORWARDED = 128, /* the cancellation went on to what it waits for */
+  NEAP__ON_FUTURE = 256, /* `object` is a future */
 };
 
 /* A further answer of our own aborts: the cancellation went on to a future,
@@ -171,6 +184,10 @@ struct neap__site {
   char source[LUA_IDSIZE];
 };
 
+typedef struct neap__waitq {
+  neap_wait *head, *tail;
+} neap__waitq;
+
 #define NEAP__SITE_CACHE 32
 
 typedef struct neap__entry {
@@ -201,7 +218,8 @@ struct neap__loop {
   size_t ntasks;     /* not done */
   uv_mutex_t mutex;  /* guards `shared` */
   neap_wait *shared;
-  bool due_soon; /* a deadline was armed that is due about now */
+  neap__waitq settlers; /* want to know when nothing is ready */
+  bool due_soon;        /* a deadline was armed that is due about now */
   bool lent, closed, running, stopping, debug, in_turn;
   bool spare; /* closed to the end: the struct may be used again */
 };
@@ -236,6 +254,14 @@ enum neap__kind {
   NEAP__K_CONDITION,
   NEAP__K_SEMAPHORE,
   NEAP__K_LOAD,
+  NEAP__K_GATHER,
+  NEAP__K_COMPLETION,
+  NEAP__K_TIMEOUT,
+  NEAP__K_GROUP,
+  NEAP__K_BARRIER,
+  NEAP__K_QUEUE,
+  NEAP__K_CONTEXTVAR,
+  NEAP__K_TOKEN,
   NEAP__KINDS
 };
 
@@ -275,6 +301,13 @@ struct neap_runtime {
   atomic_int interrupt; /* 0, or the signal */
   atomic_bool stop;
   lua_State *volatile busy; /* where Lua code runs, for a debug hook, or NULL */
+  /* for tests */
+  int64_t virtual_now; /* ns, while `frozen` */
+  uint64_t shuffle;    /* state of the generator; 0: first come first served */
+  neap__item **shuffled;
+  uint32_t shuffled_cap;
+  bool frozen; /* the clock stands still */
+  bool jumps;  /* to the next deadline, when nothing else can happen */
   /* memory */
   lua_Alloc alloc;
   void *alloc_ud;
@@ -359,7 +392,10 @@ void neap__push_culprit(lua_State *L, int level);
 
 /* ---- clock.c: time, and the heap of deadlines ----------------------------- */
 
-int64_t neap__now(void);
+/* ns of the loop's clock. */
+static inline int64_t neap__now(const neap_runtime *rt) {
+  return NEAP__UNLIKELY(rt->frozen) ? rt->virtual_now : (int64_t)uv_hrtime();
+}
 /* ns from seconds, saturating. */
 int64_t neap__to_ns(double seconds);
 /* Makes room, so that the next arming cannot fail; raises for memory. */
@@ -380,8 +416,14 @@ void neap__turn_ready(neap__loop *loop, lua_State *L);
 void neap__turn(neap__loop *loop, lua_State *L, int64_t wait);
 /* Whether something can still happen without outside help. */
 bool neap__alive(const neap__loop *loop);
-/* ns that a poll may wait now. */
+/* ns that a poll may wait now; -1: no limit. */
 int64_t neap__patience(neap__loop *loop);
+
+/* ---- shuffle.c: another order for what is ready --------------------------- */
+
+/* Permutes the tasks of the ready list among their places. */
+void neap__shuffle(neap__loop *loop);
+void neap__shuffle_free(neap_runtime *rt);
 
 /* ---- wait.c: park, wake, cancel ------------------------------------------- */
 
@@ -396,6 +438,9 @@ neap_wait *neap__own_wait(neap_runtime *rt, neap_abort abort,
 /* Raises unless the caller may wait; raises a swallowed cancellation again. */
 void neap__check_park_slow(neap_runtime *rt, lua_State *L, const char *name,
                            bool waits);
+/* Raises unless the caller may wait, and nothing else: for waits that a swallowed
+ * cancellation does not concern. */
+void neap__check_place(neap_runtime *rt, lua_State *L, const char *name);
 /* Raises the task's own cancellation. */
 int neap__raise_cancelled(lua_State *L, neap_runtime *rt);
 /* Cancels a task and, without recursion, what it awaits. The message is at
@@ -418,10 +463,6 @@ void neap__cancel_flush(neap_runtime *rt);
 void neap__orphan(neap_task *task);
 
 /* ---- waitq.c: FIFO of waits ------------------------------------------------ */
-
-typedef struct neap__waitq {
-  neap_wait *head, *tail;
-} neap__waitq;
 
 void neap__waitq_push(neap__waitq *queue, neap_wait *wait);
 void neap__waitq_remove(neap__waitq *queue, neap_wait *wait);
@@ -592,7 +633,10 @@ void neap__reg_set(lua_State *L, enum neap__reg which); /* [-1, +0, m] */
 int neap__module(lua_State *L);
 /* The current loop, made if needed; NULL when it cannot be. Raises nothing. */
 neap__loop *neap__current_loop(neap_runtime *rt);
+/* Makes require find the packed files and what is below. [-0, +0, m] */
 void neap__embed_install(lua_State *L);
+/* Modules that only our own Lua files require: lua_CFunctions. */
+int neap__open_testing(lua_State *L);
 
 /* ---- sigint.c ---------------------------------------------------------------- */
 

@@ -189,10 +189,10 @@ void neap__loop_finish(neap__loop *loop, lua_State *L) {
   uint64_t cancelled_to = 0;
   bool outer_finishing = rt->finishing;
   rt->finishing = true;
-  int64_t end = neap__now() + neap__to_ns(rt->grace);
+  int64_t end = (int64_t)uv_hrtime() + neap__to_ns(rt->grace);
   while (loop->ntasks > 0) {
     if (cancelled_to != rt->last_id) cancel_all(loop, &cancelled_to);
-    int64_t left = end - neap__now();
+    int64_t left = end - (int64_t)uv_hrtime();
     if (!neap__alive(loop) || left <= 0 || atomic_load(&rt->interrupt) != 0)
       break;
     loop->stopping = false;
@@ -217,10 +217,13 @@ static void drop_handles(neap__loop *loop, lua_State *L) {
     neap__item *item = loop->head;
     loop->head = item->next;
     item->queued = 0;
-    if (item->is_handle) {
+    if (item->kind == NEAP__HANDLE) {
       neap__handle *handle = neap__container_of(item, neap__handle, item);
       neap__unanchor(L, rt, handle->slot);
       handle->slot = 0;
+    } else if (item->kind == NEAP__CALL) {
+      neap__call *call = neap__container_of(item, neap__call, item);
+      call->run(call);
     }
   }
   loop->tail = NULL;

@@ -19,7 +19,7 @@ static inline int64_t ticks(void) {
 #else
 #define POLL_EVERY 10000 /* ns */
 static inline int64_t ticks(void) {
-  return neap__now();
+  return (int64_t)uv_hrtime();
 }
 #endif
 
@@ -59,7 +59,7 @@ static inline void step(neap_task *task, lua_State *from) {
  * next one's while this one runs makes a switch a quarter faster. */
 static inline void prefetch(neap__item *item) {
 #if defined(__GNUC__)
-  if (item->is_handle) return;
+  if (item->kind != NEAP__TASK) return;
   const neap_task *task = neap__container_of(item, neap_task, item);
   const char *co = (const char *)task->co;
   __builtin_prefetch((const char *)task + 64);
@@ -74,6 +74,7 @@ static inline void prefetch(neap__item *item) {
 
 static void run_ready(neap__loop *loop, lua_State *L) {
   size_t n = loop->nready;
+  if (NEAP__UNLIKELY(loop->rt->shuffle != 0)) neap__shuffle(loop);
   while (n-- > 0) {
     neap__item *item = loop->head;
     if (item == NULL) break; /* a callback may have emptied the list */
@@ -90,11 +91,14 @@ static void run_ready(neap__loop *loop, lua_State *L) {
       loop->rt->root_turn = true;
       return;
     }
-    if (item->is_handle) {
+    if (NEAP__LIKELY(item->kind == NEAP__TASK)) {
+      step(neap__container_of(item, neap_task, item), L);
+    } else if (item->kind == NEAP__HANDLE) {
       loop->rt->current = NULL;
       neap__handle_run(neap__container_of(item, neap__handle, item), L);
     } else {
-      step(neap__container_of(item, neap_task, item), L);
+      neap__call *call = neap__container_of(item, neap__call, item);
+      call->run(call);
     }
   }
 }
@@ -118,16 +122,38 @@ static void poll_events(neap__loop *loop, int64_t wait) {
   }
 }
 
+/* Whether deadlines come by themselves. */
+static bool time_passes(const neap_runtime *rt) {
+  return !rt->frozen || rt->jumps;
+}
+
 bool neap__alive(const neap__loop *loop) {
-  return loop->nready > 0 || loop->heap_len > 0 || loop->nshared > 0 ||
+  return loop->nready > 0 || loop->settlers.head != NULL ||
+         (loop->heap_len > 0 && time_passes(loop->rt)) || loop->nshared > 0 ||
          uv_loop_alive(loop->uv);
 }
 
 int64_t neap__patience(neap__loop *loop) {
-  if (loop->nready > 0) return 0;
+  neap_runtime *rt = loop->rt;
+  if (loop->nready > 0 || loop->settlers.head != NULL) return 0;
   if (loop->heap_len == 0) return -1;
-  int64_t left = loop->heap[0].when - neap__now();
-  return left > 0 ? left : 0;
+  int64_t left = loop->heap[0].when - neap__now(rt);
+  if (left <= 0) return 0;
+  if (NEAP__LIKELY(!rt->frozen)) return left;
+  /* A clock that stands still jumps, unless somebody works in the meantime. */
+  return rt->jumps && loop->nexternal == 0 && loop->nshared == 0 ? 0 : -1;
+}
+
+/* Nothing is ready, and it was looked for events and deadlines. */
+static void idle(neap__loop *loop) {
+  neap_runtime *rt = loop->rt;
+  if (loop->settlers.head != NULL) {
+    neap__waitq_wake(&loop->settlers, 0);
+  } else if (rt->frozen && loop->heap_len > 0 && neap__patience(loop) == 0 &&
+             loop->heap[0].when > rt->virtual_now) {
+    rt->virtual_now = loop->heap[0].when;
+    neap__timer_run(loop);
+  }
 }
 
 static bool root_goes_on(const neap_runtime *rt, const neap__loop *loop) {
@@ -182,6 +208,9 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
   if (look) {
     loop->due_soon = false;
     neap__timer_run(loop);
+    if (NEAP__UNLIKELY((loop->settlers.head != NULL || rt->frozen) &&
+                       loop->nready == 0 && !root_goes_on(rt, loop)))
+      idle(loop);
   }
   loop->in_turn = false;
   rt->current = outer;

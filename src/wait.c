@@ -32,7 +32,7 @@ static int cannot_yield(lua_State *L, lua_State *where, const char *by,
       name, lua_tostring(L, -1));
 }
 
-static void check_place(neap_runtime *rt, lua_State *L, const char *name) {
+void neap__check_place(neap_runtime *rt, lua_State *L, const char *name) {
   neap_task *task = rt->current;
   if (rt->shut)
     luaL_error(L, "cannot wait in '%s': the runtime is shut down", name);
@@ -117,7 +117,7 @@ void neap__check_park_slow(neap_runtime *rt, lua_State *L, const char *name,
       neap__raise_cancelled(L, rt);
     }
   }
-  if (waits) check_place(rt, L, name);
+  if (waits) neap__check_place(rt, L, name);
 }
 
 void neap_check_park(lua_State *L, const char *name) {
