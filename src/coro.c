@@ -37,12 +37,7 @@ static lua_State *check_coroutine(lua_State *L) {
 
 /* ---- what was caught --------------------------------------------------------- */
 
-static inline uint32_t raises_now(const neap_runtime *rt) {
-  return rt->current != NULL ? rt->current->raises : 0;
-}
-
-/* An error was caught by something that began when `raises` was the count. */
-static void caught(lua_State *L, neap_runtime *rt, uint32_t raises) {
+void neap__caught(lua_State *L, neap_runtime *rt, uint32_t raises) {
   neap_task *task = rt->current;
   if (task != NULL && task->raises != raises &&
       (task->cancelling > 0 || (task == &rt->root && rt->exiting)))
@@ -51,12 +46,12 @@ static void caught(lua_State *L, neap_runtime *rt, uint32_t raises) {
 }
 
 static inline lua_KContext context_of(const neap_runtime *rt, int extra) {
-  return (lua_KContext)((uint64_t)raises_now(rt) << 2 | (unsigned)extra);
+  return (lua_KContext)((uint64_t)neap__raises_now(rt) << 2 | (unsigned)extra);
 }
 
 static int protected_k(lua_State *L, int status, lua_KContext context) {
   if (NEAP__UNLIKELY(status != LUA_OK && status != LUA_YIELD)) {
-    caught(L, neap__rt(L), (uint32_t)((uint64_t)context >> 2));
+    neap__caught(L, neap__rt(L), (uint32_t)((uint64_t)context >> 2));
     lua_pushboolean(L, 0);
     lua_pushvalue(L, -2);
     return 2;
@@ -144,7 +139,7 @@ static int resume_done(lua_State *L, neap_runtime *rt, int n,
     return pass_on(L, rt, context, resumed_k);
   }
   if (n < 0) {
-    caught(L, rt, (uint32_t)((uint64_t)context >> 2));
+    neap__caught(L, rt, (uint32_t)((uint64_t)context >> 2));
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
     return 2;
@@ -317,7 +312,7 @@ static int l_close(lua_State *L) {
 
 bool neap__lets_pass(lua_CFunction f) {
   return f == l_pcall || f == l_xpcall || f == l_resume || f == l_wrapped ||
-         neap__is_require(f);
+         neap__is_require(f) || neap__is_protected(f);
 }
 
 lua_State *neap__inner_coroutine(lua_State *co) {

@@ -273,6 +273,7 @@ struct neap_runtime {
   neap__loop *running; /* the one whose turns run, or NULL */
   neap__loop *loops;
   neap__link_co *chain;
+  const lua_State *kept; /* whose frames NEAP__R_INNER has all of; for comparing */
   struct neap__load *loads;    /* modules that are being loaded */
   const void *mt[NEAP__KINDS]; /* identity of the metatables */
   int mt_ref[NEAP__KINDS];     /* where the registry has them */
@@ -381,6 +382,9 @@ void neap__note_inner(lua_State *L, neap_runtime *rt);
 void neap__push_dead_stack(lua_State *L, lua_State *co);
 /* Pushes where a pending task is. [-0, +1, m] */
 void neap__push_stack(lua_State *L, neap_task *task);
+/* For a message handler whose protected call will raise the error at index 1 again:
+ * keeps the whole of its traceback for the next one. [-0, +0, m] */
+void neap__keep_traceback(lua_State *L, neap_runtime *rt);
 /* Forgets it: the error was caught. */
 void neap__forget_inner(lua_State *L, neap_runtime *rt);
 /* Pushes a value as one line of text, calling its __tostring. Does not raise but for
@@ -483,11 +487,23 @@ void neap__loads_died(neap_runtime *rt, lua_State *co);
 void neap__coro_open(lua_State *L, neap_runtime *rt);
 /* Whether our functions are in place. */
 bool neap__coro_installed(lua_State *L);
+/* An error was caught by something that began when `raises` was the task's count of
+ * raised cancellations. */
+void neap__caught(lua_State *L, neap_runtime *rt, uint32_t raises);
+static inline uint32_t neap__raises_now(const neap_runtime *rt) {
+  return rt->current != NULL ? rt->current->raises : 0;
+}
 /* Whether a C function is one that lets a yield pass. */
 bool neap__lets_pass(lua_CFunction f);
 /* The coroutine that runs inside `co`, whose innermost frame is one of our resume or
  * wrap; NULL if there is none. [-0, +0, -] */
 lua_State *neap__inner_coroutine(lua_State *co);
+
+/* ---- pcall.c: neap.pcall, neap.xpcall --------------------------------------- */
+
+void neap__pcall_open(lua_State *L, neap_runtime *rt);
+/* Whether a C function is one of them, or stands for a handler of xpcall's. */
+bool neap__is_protected(lua_CFunction f);
 
 /* ---- anchor.c, future.c, task.c ------------------------------------------------------- */
 

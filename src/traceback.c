@@ -239,11 +239,11 @@ static void note(lua_State *L, enum neap__reg reg) {
 }
 
 void neap__note_inner(lua_State *L, neap_runtime *rt) {
-  (void)rt;
   luaL_checkstack(L, 4, NULL);
   lua_pushvalue(L, -1);
   lua_rotate(L, -3, -1); /* error, error, text */
   note(L, NEAP__R_INNER);
+  rt->kept = NULL;
 }
 
 void neap__forget_inner(lua_State *L, neap_runtime *rt) {
@@ -262,6 +262,34 @@ void neap__take_traceback(lua_State *L, neap_runtime *rt) {
   if (!push_noted(L, NEAP__R_TRACE, -1)) lua_pushnil(L);
 }
 
+/* A task that was cancelled ends like that by the thousand; nobody asks where. */
+static bool nobody_asks(lua_State *L, const neap_runtime *rt) {
+  return is_task(rt, rt->current) && neap__error_is(L, 1, NEAP__CANCELLEDERROR);
+}
+
+/* Whether the frames of `co` were kept, all of them. */
+static bool is_kept(lua_State *L, const neap_runtime *rt, const lua_State *co) {
+  if (rt->kept != co) return false;
+  neap__reg_get(L, NEAP__R_INNER);
+  lua_rawgeti(L, -1, 1);
+  bool same = lua_rawequal(L, -1, 1);
+  lua_pop(L, 2);
+  return same;
+}
+
+void neap__keep_traceback(lua_State *L, neap_runtime *rt) {
+  if (!lua_checkstack(L, 12) || nobody_asks(L, rt) || is_kept(L, rt, L)) return;
+  int top = lua_gettop(L);
+  if (push_noted(L, NEAP__R_INNER, 1)) trim(L, false);
+  luaL_traceback(L, L, NULL, 1);
+  trim(L, false);
+  lua_concat(L, lua_gettop(L) - top);
+  lua_pushvalue(L, 1);
+  neap__note_inner(L, rt);
+  lua_settop(L, top);
+  rt->kept = L;
+}
+
 int neap__on_error(lua_State *L) {
   neap_runtime *rt = neap_of(L);
   if (rt == NULL || !lua_checkstack(L, 20)) return 1;
@@ -273,12 +301,13 @@ int neap__on_error(lua_State *L) {
     neap__error_new(L, NEAP__ERROR);
     lua_replace(L, 1);
   }
-  /* A task that was cancelled ends like that by the thousand; nobody asks where. */
-  if (is_task(rt, task) && neap__error_is(L, 1, NEAP__CANCELLEDERROR)) return 1;
-  bool inner = push_noted(L, NEAP__R_INNER, 1);
-  if (inner) trim(L, false);
-  luaL_traceback(L, L, NULL, 1);
-  trim(L, is_task(rt, task));
+  if (nobody_asks(L, rt)) return 1;
+  bool whole = is_kept(L, rt, L);
+  if (push_noted(L, NEAP__R_INNER, 1)) trim(L, whole && is_task(rt, task));
+  if (!whole) {
+    luaL_traceback(L, L, NULL, 1);
+    trim(L, is_task(rt, task));
+  }
   lua_pushliteral(L, HEADER);
   lua_insert(L, 2);
   if (is_task(rt, task)) push_task_line(L, task);
@@ -302,12 +331,15 @@ int neap__on_error(lua_State *L) {
 
 void neap__push_dead_stack(lua_State *L, lua_State *co) {
   luaL_checkstack(L, 8, NULL);
-  bool inner = push_noted(L, NEAP__R_INNER, -1);
-  if (inner) trim(L, false);
-  luaL_traceback(L, co, NULL, 0);
-  trim(L, false);
+  neap_runtime *rt = neap_of(L);
+  int top = lua_gettop(L);
+  if (push_noted(L, NEAP__R_INNER, -1)) trim(L, false);
+  if (lua_gettop(L) == top || rt->kept != co) {
+    luaL_traceback(L, co, NULL, 0);
+    trim(L, false);
+  }
   lua_pushliteral(L, "\n  in a coroutine, resumed at");
-  lua_concat(L, inner ? 3 : 2);
+  lua_concat(L, lua_gettop(L) - top);
 }
 
 void neap__push_stack(lua_State *L, neap_task *task) {

@@ -5,7 +5,7 @@
 local CALLERS = {
   lua_resume = { "sched.c", "coro.c" },
   lua_yieldk = { "wait.c", "coro.c" },
-  lua_pcallk = { "task.c", "coro.c" },
+  lua_pcallk = { "task.c", "coro.c", "pcall.c" },
 }
 
 -- Headers of ours that a file may include; the others may include any.
