@@ -109,6 +109,7 @@ static int l_tostring(lua_State *L) {
     luaL_addstring(&b, ")");
   }
   luaL_pushresult(&b);
+  neap__list_errors(L);
   return 1;
 }
 
@@ -159,7 +160,8 @@ static void make_class(lua_State *L, int module, int classes,
     lua_setfield(L, -2, "super");
   }
   lua_createtable(L, 0, 3); /* the class's own metatable */
-  lua_pushcfunction(L, l_call);
+  lua_pushcfunction(L, class == NEAP__EXCEPTIONGROUP ? neap__new_group_error
+                                                     : l_call);
   lua_setfield(L, -2, "__call");
   lua_pushcfunction(L, l_class_tostring);
   lua_setfield(L, -2, "__tostring");

@@ -61,7 +61,9 @@ static void check_can_run(lua_State *L, neap_runtime *rt,
 /* Raises what ended a drive early. */
 static void check_driven(lua_State *L, neap__loop *loop, int status) {
   neap_runtime *rt = loop->rt;
-  if (status == UV_EINTR) {
+  if (status == UV_ECANCELED) {
+    neap__raise_cancelled(L, rt);
+  } else if (status == UV_EINTR) {
     atomic_store(&rt->stop, false);
     neap__check_interrupt(L, rt);
   } else if (status == NEAP_EDEADLK) {

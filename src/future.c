@@ -256,19 +256,22 @@ static int await_finish(lua_State *L, neap_wait *wait) {
   return neap__take(L, rt, 1);
 }
 
+void neap__check_here(lua_State *L, neap_runtime *rt,
+                      const neap__future *future, const char *how) {
+  if (rt->current != NULL && future == &rt->current->future)
+    luaL_error(L, "a task cannot %s itself", how);
+  if (future->loop != neap__the_loop(L, rt))
+    luaL_error(L, "cannot %s a %s that belongs to another event loop", how,
+               future->is_task ? "Task" : "Future");
+}
+
 int neap__await(lua_State *L, neap_runtime *rt, neap__future *future) {
   if (future->state != NEAP__PENDING) {
     neap__check_again(rt, L, "await");
     return neap__take(L, rt, 1);
   }
   neap__check_park(rt, L, "await");
-  neap_task *task = rt->current;
-  if (&task->future == future)
-    return luaL_error(L, "a task cannot await itself");
-  if (future->loop !=
-      (task->co != NULL ? task->future.loop : neap__the_loop(L, rt)))
-    return luaL_error(L, "cannot await a %s that belongs to another event loop",
-                      future->is_task ? "Task" : "Future");
+  neap__check_here(L, rt, future, "await");
   neap_wait *wait = neap__own_wait(rt, await_abort, await_finish, "await");
   wait->flags |= NEAP__ON_FUTURE;
   neap__link *link = neap__link_of(wait);

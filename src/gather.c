@@ -176,16 +176,6 @@ static int wait_for_all(lua_State *L, neap_runtime *rt, bool exceptions) {
   return neap__park(rt, L, wait);
 }
 
-/* Raises unless the caller may wait for this future. */
-static void check_future(lua_State *L, neap_runtime *rt, neap__loop *loop,
-                         neap__future *future) {
-  if (future->loop != loop)
-    luaL_error(L, "cannot gather a %s that belongs to another event loop",
-               future->is_task ? "Task" : "Future");
-  if (rt->current != NULL && future == &rt->current->future)
-    luaL_error(L, "a task cannot gather itself");
-}
-
 /* Pushes awaitable i: of the list at 1, or argument i. */
 static inline void push_item(lua_State *L, bool listed, int i) {
   if (listed) {
@@ -195,9 +185,8 @@ static inline void push_item(lua_State *L, bool listed, int i) {
   }
 }
 
-/* Pushes the list of futures of the n awaitables, starting what is none yet. Nothing
- * starts when one of them is no awaitable. */
-static void make_futures(lua_State *L, neap_runtime *rt, bool listed, int n) {
+void neap__make_futures(lua_State *L, neap_runtime *rt, bool listed, int n,
+                        const char *how) {
   neap__loop *loop = neap__the_loop(L, rt);
   /* A __len may say anything: room is made only for what is there. */
   lua_createtable(L, listed && lua_rawlen(L, 1) < (lua_Unsigned)n ? 0 : n, 1);
@@ -206,7 +195,7 @@ static void make_futures(lua_State *L, neap_runtime *rt, bool listed, int n) {
     push_item(L, listed, i);
     neap__future *future = neap__test_future(L, rt, -1);
     if (future != NULL) {
-      check_future(L, rt, loop, future);
+      neap__check_here(L, rt, future, how);
     } else {
       neap__check_awaitable(L, rt, -1, listed ? 1 : i);
       lua_pop(L, 1);
@@ -224,6 +213,8 @@ static void make_futures(lua_State *L, neap_runtime *rt, bool listed, int n) {
     }
     lua_settop(L, list);
   }
+  if (list > 1) lua_replace(L, 1);
+  lua_settop(L, 1);
 }
 
 /* gather(a, b, ...) -> one value of each, in order.
@@ -250,9 +241,7 @@ static int l_gather(lua_State *L) {
   } else {
     lua_settop(L, n);
   }
-  make_futures(L, rt, listed, n);
-  if (lua_gettop(L) > 1) lua_replace(L, 1);
-  lua_settop(L, 1);
+  neap__make_futures(L, rt, listed, n, "gather");
   lua_pushboolean(L, listed);
   return wait_for_all(L, rt, exceptions);
 }

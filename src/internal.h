@@ -42,6 +42,7 @@ typedef struct neap__timer neap__timer;
 typedef struct neap__handle neap__handle;
 typedef struct neap__lost neap__lost;
 typedef struct neap__site neap__site;
+typedef struct neap__deadline neap__deadline; /* timeout.c */
 
 /* ---- structs ------------------------------------------------------------- */
 
@@ -141,8 +142,9 @@ struct neap_task {
   neap_wait *wait;        /* parked on, or NULL */
   neap_wait own;          /* for waits that need no memory of their own */
   const neap__site *site; /* where it was created */
-  neap_task *cancel_next; /* while neap__cancel works off its list */
-  uint64_t cancel_mark;   /* 1 + the number of its latest list */
+  neap__deadline *deadlines; /* of the time-outs it is inside of */
+  neap_task *cancel_next;    /* while neap__cancel works off its list */
+  uint64_t cancel_mark;      /* 1 + the number of its latest list */
   uint64_t id;
   uint32_t slot;
   uint32_t raises; /* how often a cancellation was raised in it */
@@ -256,6 +258,7 @@ enum neap__kind {
   NEAP__K_LOAD,
   NEAP__K_GATHER,
   NEAP__K_COMPLETION,
+  NEAP__K_WAITFOR,
   NEAP__K_TIMEOUT,
   NEAP__K_GROUP,
   NEAP__K_BARRIER,
@@ -289,6 +292,8 @@ struct neap_runtime {
   uint32_t nsites;
   const neap__site *site_cache[NEAP__SITE_CACHE];
   uint64_t last_id;
+  neap__deadline *free_deadlines;
+  uint64_t last_deadline;
   neap_task *cancel_list;  /* what neap__cancel has still to do */
   neap_task *cancel_first; /* with whom it began */
   uint64_t cancel_mark;    /* how many lists there were */
@@ -317,6 +322,7 @@ struct neap_runtime {
   void *base_ud;
   size_t used, limit;
   bool warn, warn_goes_on;
+  int showing; /* groups of errors within each other */
   /* hooks */
   neap_log log;
   neap_unhandled unhandled;
@@ -364,6 +370,17 @@ int neap__raise(lua_State *L, enum neap__class class, const char *format, ...);
 bool neap__error_is(lua_State *L, int index, enum neap__class class);
 /* Whether the value is an error object of any class. */
 bool neap__error_test(lua_State *L, int index);
+
+/* ---- errorgroup.c: several errors in one ------------------------------------ */
+
+/* Adds the errors of the group at 1, each on a line of its own, to the text on top;
+ * leaves it alone when 1 is no group. [-1, +1, m] */
+void neap__list_errors(lua_State *L);
+/* Pushes the tracebacks of the errors of the group at `index`, to follow its own; ""
+ * when it is none. [-0, +1, m] */
+void neap__push_group_traces(lua_State *L, int index);
+/* ExceptionGroup(message, errors): a lua_CFunction. */
+int neap__new_group_error(lua_State *L);
 
 /* ---- traceback.c: where things are, and the texts of reports -------------- */
 
@@ -414,6 +431,8 @@ int64_t neap__timer_run(neap__loop *loop);
 /* ---- sched.c: ready list, one turn ---------------------------------------- */
 
 void neap__ready(neap__loop *loop, neap__item *item);
+/* Takes it out again, if it is there. Walks the list. */
+void neap__unready(neap__loop *loop, neap__item *item);
 /* Runs what is ready and nothing else, for a loop that others drive. */
 void neap__turn_ready(neap__loop *loop, lua_State *L);
 /* Runs what was ready, then polls, waiting at most `wait` ns (-1: no limit). */
@@ -531,6 +550,9 @@ void neap__cancel_future(neap_runtime *rt, neap__future *future);
 /* The Future or Task at `index`, or NULL. */
 neap__future *neap__test_future(lua_State *L, neap_runtime *rt, int index);
 neap__future *neap__check_future(lua_State *L, neap_runtime *rt, int index);
+/* Raises unless the running task may wait for this future. `how`: "await" */
+void neap__check_here(lua_State *L, neap_runtime *rt,
+                      const neap__future *future, const char *how);
 /* Waits for the pending future at index 1; for the end of a C function. */
 int neap__await(lua_State *L, neap_runtime *rt, neap__future *future);
 void neap__report_lost(lua_State *L, neap_runtime *rt, neap__loop *loop);
@@ -571,6 +593,8 @@ bool neap__is_of_task(lua_State *L, const neap_runtime *rt, lua_State *co);
 bool neap__is_body(lua_State *co);
 /* Whether it is that of a task, started or not. */
 bool neap__runs_body(lua_State *co);
+/* task:uncancel(): how many cancellations remain. */
+int neap__uncancel(neap_task *task);
 /* For qsort of neap_task *: oldest first. */
 int neap__compare_ids(const void *a, const void *b);
 /* Pushes the list of the loop's pending tasks, oldest first. [-0, +1, m] */
@@ -664,6 +688,17 @@ void neap__sigint_release(neap_runtime *rt);
 
 void neap__timer_open(lua_State *L, neap_runtime *rt);
 void neap__gather_open(lua_State *L, neap_runtime *rt);
+/* Replaces the list of n awaitables at 1 by a new list of futures, starting what is
+ * none yet; nothing starts when one of them is no awaitable. [-0, +0, v] */
+void neap__make_futures(lua_State *L, neap_runtime *rt, bool listed, int n,
+                        const char *how);
+void neap__completion_open(lua_State *L, neap_runtime *rt);
+void neap__waitfor_open(lua_State *L, neap_runtime *rt);
+void neap__group_open(lua_State *L, neap_runtime *rt);
+void neap__timeout_open(lua_State *L, neap_runtime *rt);
+/* The task has ended, and with it its time-outs. */
+void neap__deadlines_drop(neap_task *task);
+void neap__deadlines_free(neap_runtime *rt);
 void neap__lock_open(lua_State *L, neap_runtime *rt);
 void neap__event_open(lua_State *L, neap_runtime *rt);
 void neap__condition_open(lua_State *L, neap_runtime *rt);

@@ -140,6 +140,11 @@ int neap__loop_drive(neap__loop *loop, lua_State *L,
       status = UV_EINTR;
       break;
     }
+    if (rt->root.must_cancel && current == &rt->root) {
+      rt->root.must_cancel = 0; /* a time-out around the drive */
+      status = UV_ECANCELED;
+      break;
+    }
     if (!neap__alive(loop)) {
       if (until == NULL || until->state == NEAP__PENDING) status = NEAP_EDEADLK;
       break;

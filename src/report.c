@@ -53,6 +53,9 @@ static void push_report(lua_State *L, int index) {
   } else {
     lua_pop(L, 1);
   }
+  lua_getfield(L, index, "exception");
+  neap__push_group_traces(L, -1);
+  lua_remove(L, -2);
   lua_concat(L, lua_gettop(L) - base);
   lua_replace(L, shown);
 }

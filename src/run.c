@@ -91,6 +91,8 @@ int neap_call(neap_runtime *rt, int nargs, int nresults) {
   lua_remove(L, function);
   rt->root.wait = NULL;
   rt->root.swallowed = rt->root.must_cancel = 0;
+  rt->root.cancelling = 0;
+  neap__deadlines_drop(&rt->root);
   rt->chain = NULL;
   rt->busy = L;
   if (rt->loop != NULL) neap__loop_rearm(rt->loop);
@@ -146,7 +148,8 @@ static int l_report(lua_State *L) {
     lua_pushliteral(L, "\n");
     lua_insert(L, -2);
     lua_remove(L, -3);
-    lua_concat(L, 3);
+    neap__push_group_traces(L, 1);
+    lua_concat(L, 4);
   } else {
     lua_pop(L, 2);
   }

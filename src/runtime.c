@@ -180,6 +180,10 @@ static void open_core(lua_State *L, neap_runtime *rt) {
   neap__handle_open(L, rt);
   neap__timer_open(L, rt);
   neap__gather_open(L, rt);
+  neap__completion_open(L, rt);
+  neap__waitfor_open(L, rt);
+  neap__timeout_open(L, rt);
+  neap__group_open(L, rt);
   neap__lock_open(L, rt);
   neap__event_open(L, rt);
   neap__condition_open(L, rt);
@@ -385,6 +389,7 @@ static void release(neap_runtime *rt) {
   neap__loops_free(rt);
   neap__sites_free(rt);
   neap__shuffle_free(rt);
+  neap__deadlines_free(rt);
   neap__alloc(rt, rt->slots, rt->slot_cap * sizeof *rt->slots, 0);
   neap__alloc(rt, rt->free_slots, rt->slot_cap * sizeof *rt->free_slots, 0);
   neap__alloc(rt, rt->pool, rt->pool_cap * sizeof *rt->pool, 0);

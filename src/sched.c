@@ -36,6 +36,21 @@ void neap__ready(neap__loop *loop, neap__item *item) {
   loop->nready++;
 }
 
+void neap__unready(neap__loop *loop, neap__item *item) {
+  neap__item *last = NULL;
+  if (!item->queued) return;
+  for (neap__item *i = loop->head; i != item; i = i->next)
+    last = i;
+  if (last != NULL) {
+    last->next = item->next;
+  } else {
+    loop->head = item->next;
+  }
+  if (loop->tail == item) loop->tail = last;
+  loop->nready--;
+  item->queued = 0;
+}
+
 /* Resumes a task. What it left behind is task.c's to store. */
 static inline void step(neap_task *task, lua_State *from) {
   neap_runtime *rt = task->future.loop->rt;

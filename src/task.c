@@ -256,6 +256,7 @@ static void leave(neap_task *task, lua_State *L, bool reuse) {
   task->co = NULL;
   task->body = NULL;
   task->future.loop->ntasks--;
+  if (NEAP__UNLIKELY(task->deadlines != NULL)) neap__deadlines_drop(task);
   if (reuse && rt->npool < POOL_MAX) {
     if (rt->npool == rt->pool_cap) {
       uint32_t cap = rt->pool_cap < 64 ? 64 : rt->pool_cap * 2;
@@ -278,17 +279,7 @@ static void leave(neap_task *task, lua_State *L, bool reuse) {
 
 void neap__unspawn(neap_task *task, lua_State *L) {
   neap__loop *loop = task->future.loop;
-  neap__item *last = NULL;
-  for (neap__item *item = loop->head; item != &task->item; item = item->next)
-    last = item;
-  if (last != NULL) {
-    last->next = NULL;
-  } else {
-    loop->head = NULL;
-  }
-  loop->tail = last;
-  loop->nready--;
-  task->item.queued = 0;
+  neap__unready(loop, &task->item);
   task->future.state = NEAP__CANCELLED;
   lua_settop(task->co, 0);
   leave(task, L, false);
@@ -449,6 +440,12 @@ static int l_all_tasks(lua_State *L) {
   return 1;
 }
 
+int neap__uncancel(neap_task *task) {
+  if (task->cancelling > 0) task->cancelling--;
+  if (task->cancelling == 0) task->swallowed = task->must_cancel = 0;
+  return task->cancelling;
+}
+
 /* task:cancelling() -> how many cancellations it was asked for. */
 static int l_cancelling(lua_State *L) {
   lua_pushinteger(L, self(L)->cancelling);
@@ -457,10 +454,7 @@ static int l_cancelling(lua_State *L) {
 
 /* task:uncancel() -> how many remain. At 0 the task goes on as if nothing was. */
 static int l_uncancel(lua_State *L) {
-  neap_task *task = self(L);
-  if (task->cancelling > 0) task->cancelling--;
-  if (task->cancelling == 0) task->swallowed = task->must_cancel = 0;
-  lua_pushinteger(L, task->cancelling);
+  lua_pushinteger(L, neap__uncancel(self(L)));
   return 1;
 }
 
