@@ -238,6 +238,10 @@ $(TESTS): deps
 	@$(SUB) -s -j$(JOBS) MODE=$(TEST_MODE) _test-build
 	@$(SUB) -s MODE=$(TEST_MODE) _$@
 
+.PHONY: record-asyncio
+record-asyncio: ## writes spec/asyncio/*.out anew: what /usr/bin/python3 prints
+	@/usr/bin/python3 -B spec/asyncio/run.py --record
+
 FUZZ ?= 10000
 .PHONY: fuzz-smoke
 fuzz-smoke: deps ## FUZZ random programs (spec/fuzz), 10000 if not given

@@ -1,0 +1,54 @@
+--- neap beside CPython's asyncio: for each pair of programs in spec/asyncio, NAME.py and
+--- NAME.lua, the trace of the Lua side is the recorded one, NAME.out; where the Python that
+--- it was recorded with is installed, that one still prints it.
+
+local prelude = require "spec.asyncio.prelude"
+
+local DIR = "spec/asyncio/"
+local PYTHON = "/usr/bin/python3"
+
+local function content(path)
+  local file <close> = assert(io.open(path, "rb"))
+  return file:read "a"
+end
+
+local function read(command)
+  local pipe <close> = assert(io.popen(command))
+  return pipe:read "a"
+end
+
+local function names()
+  local list = {}
+  for path in read("ls " .. DIR .. "*.lua"):gmatch "[^\n]+" do
+    local name = path:match "([^/]+)%.lua$"
+    if name ~= "prelude" then list[#list + 1] = name end
+  end
+  return list
+end
+
+--- What Python prints now, by name; nil where there is no Python 3.11.
+local function live()
+  if not read(PYTHON .. " --version 2>&1"):find "^Python 3%.11" then return nil end
+  local traces, name = {}, nil
+  for line in read(PYTHON .. " -B " .. DIR .. "run.py 2>&1"):gmatch "[^\n]*\n" do
+    name = line:match "^=== (%S+)" or name
+    if line:find "^=== " then
+      traces[name] = ""
+    elseif name then
+      traces[name] = traces[name] .. line
+    end
+  end
+  return traces
+end
+
+describe("as asyncio:", function()
+  local python = live()
+
+  for _, name in ipairs(names()) do
+    it(name, function()
+      local recorded = content(DIR .. name .. ".out")
+      if python then assert.equal(recorded, python[name], "Python does not print this now") end
+      assert.equal(recorded, prelude.run(DIR .. name .. ".lua", name:find "^loop_" ~= nil))
+    end)
+  end
+end)
