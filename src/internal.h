@@ -309,6 +309,7 @@ struct neap_runtime {
   lua_State *volatile busy; /* where Lua code runs, for a debug hook, or NULL */
   /* for tests */
   int64_t virtual_now; /* ns, while `frozen` */
+  int64_t ahead;       /* ns by which earlier jumps put us before the system */
   uint64_t shuffle;    /* state of the generator; 0: first come first served */
   neap__item **shuffled;
   uint32_t shuffled_cap;
@@ -415,7 +416,8 @@ void neap__push_culprit(lua_State *L, int level);
 
 /* ns of the loop's clock. */
 static inline int64_t neap__now(const neap_runtime *rt) {
-  return NEAP__UNLIKELY(rt->frozen) ? rt->virtual_now : (int64_t)uv_hrtime();
+  return NEAP__UNLIKELY(rt->frozen) ? rt->virtual_now
+                                    : (int64_t)uv_hrtime() + rt->ahead;
 }
 /* ns from seconds, saturating. */
 int64_t neap__to_ns(double seconds);

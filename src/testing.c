@@ -16,35 +16,40 @@ static int l_freeze(lua_State *L) {
   return 0;
 }
 
-/* thaw(): the clock goes on in real time. Deadlines armed meanwhile are left as they
- * are, at times of the clock that stood still. */
+/* thaw(): the clock goes on from where it stands, so that it never goes back and
+ * what is armed has as long to go as it had. */
 static int l_thaw(lua_State *L) {
-  neap__rt(L)->frozen = false;
-  return 0;
-}
-
-/* set_time(t): what is due by then becomes due in the next turn. t: seconds of
- * loop:time(), not before now. */
-static int l_set_time(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  lua_Number t = luaL_checknumber(L, 1);
-  luaL_argcheck(L, t == t, 1, "seconds expected, got NaN");
-  if (!rt->frozen) return luaL_error(L, "the clock is not frozen");
-  int64_t ns = neap__to_ns(t);
-  if (ns > rt->virtual_now) rt->virtual_now = ns;
-  for (neap__loop *loop = rt->loops; loop != NULL; loop = loop->next)
-    loop->due_soon = true;
+  if (rt->frozen) rt->ahead = rt->virtual_now - (int64_t)uv_hrtime();
+  rt->frozen = false;
   return 0;
 }
 
-/* next_deadline() -> time of loop:time() of the next deadline of the loop, or nil. */
-static int l_next_deadline(lua_State *L) {
-  neap__loop *loop = neap__the_loop(L, neap__rt(L));
-  if (loop->heap_len == 0) {
-    lua_pushnil(L);
-  } else {
-    lua_pushnumber(L, (lua_Number)loop->heap[0].when / 1e9);
-  }
+/* frozen() -> whether the clock stands still. */
+static int l_frozen(lua_State *L) {
+  lua_pushboolean(L, neap__rt(L)->frozen);
+  return 1;
+}
+
+/* now() -> ns of the clock, an integer. */
+static int l_now(lua_State *L) {
+  lua_pushinteger(L, neap__now(neap__rt(L)));
+  return 1;
+}
+
+/* step(target) -> true: the clock was set to the next deadline of the loop; false:
+ * there is none up to `target` (ns), and it was set to that. What is due becomes
+ * ready in the next turn. */
+static int l_step(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  lua_Integer target = luaL_checkinteger(L, 1);
+  if (!rt->frozen) return luaL_error(L, "the clock is not frozen");
+  neap__loop *loop = neap__the_loop(L, rt);
+  bool found = loop->heap_len > 0 && loop->heap[0].when <= target;
+  int64_t to = found ? loop->heap[0].when : target;
+  if (to > rt->virtual_now) rt->virtual_now = to;
+  if (found) loop->due_soon = true;
+  lua_pushboolean(L, found);
   return 1;
 }
 
@@ -86,8 +91,9 @@ static int l_settle(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"freeze", l_freeze},
     {"thaw", l_thaw},
-    {"set_time", l_set_time},
-    {"next_deadline", l_next_deadline},
+    {"frozen", l_frozen},
+    {"now", l_now},
+    {"step", l_step},
     {"shuffle", l_shuffle},
     {"settle", l_settle},
     {NULL, NULL},
