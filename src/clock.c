@@ -8,16 +8,8 @@
  */
 #include "internal.h"
 
-#include <math.h>
-
 /* Deadlines nearer than this are looked at in the very next turn. */
 #define SOON 20000 /* ns */
-
-int64_t neap__to_ns(double seconds) {
-  if (!(seconds > 0)) return 0;
-  if (seconds >= 4e9) return (int64_t)4e18;
-  return (int64_t)ceil(seconds * 1e9);
-}
 
 void neap__timer_reserve(lua_State *L, neap__loop *loop) {
   if (NEAP__LIKELY(loop->heap_len < loop->heap_cap)) return;

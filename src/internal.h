@@ -276,7 +276,8 @@ struct neap_runtime {
   neap__loop *running; /* the one whose turns run, or NULL */
   neap__loop *loops;
   neap__link_co *chain;
-  const lua_State *kept; /* whose frames NEAP__R_INNER has all of; for comparing */
+  const lua_State
+      *kept; /* whose frames NEAP__R_INNER has all of; for comparing */
   struct neap__load *loads;    /* modules that are being loaded */
   const void *mt[NEAP__KINDS]; /* identity of the metatables */
   int mt_ref[NEAP__KINDS];     /* where the registry has them */
@@ -419,8 +420,14 @@ static inline int64_t neap__now(const neap_runtime *rt) {
   return NEAP__UNLIKELY(rt->frozen) ? rt->virtual_now
                                     : (int64_t)uv_hrtime() + rt->ahead;
 }
-/* ns from seconds, saturating. */
-int64_t neap__to_ns(double seconds);
+/* ns from seconds, rounded up, saturating. */
+static inline int64_t neap__to_ns(double seconds) {
+  if (!(seconds > 0)) return 0;
+  if (seconds >= 4e9) return (int64_t)4e18;
+  double exact = seconds * 1e9;
+  int64_t ns = (int64_t)exact;
+  return ns + ((double)ns < exact);
+}
 /* Makes room, so that the next arming cannot fail; raises for memory. */
 void neap__timer_reserve(lua_State *L, neap__loop *loop);
 /* `now` is the clock, for who just read it anyway. */

@@ -89,14 +89,9 @@ static int l_settle(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"freeze", l_freeze},
-    {"thaw", l_thaw},
-    {"frozen", l_frozen},
-    {"now", l_now},
-    {"step", l_step},
-    {"shuffle", l_shuffle},
-    {"settle", l_settle},
-    {NULL, NULL},
+    {"freeze", l_freeze}, {"thaw", l_thaw}, {"frozen", l_frozen},
+    {"now", l_now},       {"step", l_step}, {"shuffle", l_shuffle},
+    {"settle", l_settle}, {NULL, NULL},
 };
 
 int neap__open_testing(lua_State *L) {

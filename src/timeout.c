@@ -29,12 +29,15 @@ struct neap__deadline {
 
 /* What Lua has. */
 typedef struct timeout {
+  const void *tag;
   neap__deadline *node;
   uint64_t serial;
-  double when;    /* NAN: none */
+  int64_t ns;     /* NONE: no deadline */
+  double when;    /* as it was given, or NAN */
   int cancelling; /* of the task, when the block was entered */
   enum state state;
 } timeout;
+#define NONE INT64_MIN
 
 /* ---- nodes -------------------------------------------------------------------- */
 
@@ -86,9 +89,7 @@ static void expire(neap__call *call) {
   }
 }
 
-static void arm(timeout *t, int64_t now) {
-  neap__deadline *node = t->node;
-  int64_t when = neap__to_ns(t->when);
+static inline void arm(neap__deadline *node, int64_t when, int64_t now) {
   if (when <= now) {
     neap__ready(node->loop, &node->call.item);
   } else {
@@ -96,10 +97,21 @@ static void arm(timeout *t, int64_t now) {
   }
 }
 
+/* [-0, +0, m] */
+static neap__deadline *new_node(lua_State *L, neap_runtime *rt) {
+  neap__deadline *node = neap__alloc(rt, NULL, 0, sizeof *node);
+  if (node == NULL) luaL_error(L, "not enough memory");
+  *node = (neap__deadline){
+      .call = {.item = {.kind = NEAP__CALL}, .run = expire},
+      .timer = {.fire = on_due},
+  };
+  return node;
+}
+
 /* ---- Lua functions ------------------------------------------------------------- */
 
 static timeout *self(lua_State *L) {
-  return neap__check(L, neap__rt(L), 1, NEAP__K_TIMEOUT, "Timeout");
+  return neap__check_tagged(L, neap__rt(L), 1, NEAP__K_TIMEOUT, "Timeout");
 }
 
 static bool is_open(const timeout *t) {
@@ -111,38 +123,39 @@ static enum state state_of(const timeout *t) {
   return t->node->expiring ? EXPIRING : ACTIVE;
 }
 
-static int new_timeout(lua_State *L, neap_runtime *rt, double when,
+static int new_timeout(lua_State *L, neap_runtime *rt, double when, int64_t ns,
                        int64_t now) {
   neap_task *task = rt->current;
-  if (task == NULL)
+  if (NEAP__UNLIKELY(task == NULL))
     return luaL_error(L, "a time-out needs a task around it; this is a loop "
                          "callback (start a task there: neap.create_task)");
   neap__loop *loop = neap__the_loop(L, rt);
   neap__timer_reserve(L, loop);
   timeout *t = lua_newuserdatauv(L, sizeof *t, 0);
-  *t = (timeout){.when = when, .cancelling = task->cancelling};
+  t->tag = neap__tag(rt, NEAP__K_TIMEOUT);
+  t->serial = 0; /* not open yet */
+  t->node = NULL;
+  t->when = when;
+  t->ns = ns;
+  t->cancelling = task->cancelling;
   neap__push_class(L, rt, NEAP__K_TIMEOUT);
   lua_setmetatable(L, -2);
   neap__deadline *node = rt->free_deadlines;
   if (NEAP__LIKELY(node != NULL)) {
     rt->free_deadlines = node->next;
   } else {
-    node = neap__alloc(rt, NULL, 0, sizeof *node);
-    if (node == NULL) return luaL_error(L, "not enough memory");
+    node = new_node(L, rt);
   }
-  *node = (neap__deadline){
-      .call = {.item = {.kind = NEAP__CALL}, .run = expire},
-      .timer = {.fire = on_due},
-      .next = task->deadlines,
-      .task = task,
-      .loop = loop,
-      .serial = ++rt->last_deadline,
-  };
-  if (task->deadlines != NULL) task->deadlines->prev = node;
+  node->task = task;
+  node->loop = loop;
+  node->expiring = false;
+  node->prev = NULL;
+  node->next = task->deadlines;
+  if (node->next != NULL) node->next->prev = node;
   task->deadlines = node;
   t->node = node;
-  t->serial = node->serial;
-  if (!isnan(when)) arm(t, now);
+  t->serial = node->serial = ++rt->last_deadline;
+  if (ns != NONE) arm(node, ns, now);
   return 1;
 }
 
@@ -150,29 +163,33 @@ static int new_timeout(lua_State *L, neap_runtime *rt, double when,
  * TimeoutError after `delay` seconds. nil: no deadline yet. */
 static int l_timeout(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  if (lua_isnoneornil(L, 1)) return new_timeout(L, rt, NAN, 0);
+  if (lua_isnoneornil(L, 1)) return new_timeout(L, rt, NAN, NONE, 0);
   lua_Number delay = luaL_checknumber(L, 1);
   luaL_argcheck(L, delay == delay, 1, "seconds expected, got NaN");
   int64_t now = neap__now(rt);
-  return new_timeout(L, rt, (double)now / 1e9 + (delay > 0 ? delay : 0), now);
+  return new_timeout(L, rt, NAN, now + neap__to_ns(delay), now);
 }
 
 /* timeout_at(when or nil) -> the same with a time of loop:time(). */
 static int l_timeout_at(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  if (lua_isnoneornil(L, 1)) return new_timeout(L, rt, NAN, 0);
+  if (lua_isnoneornil(L, 1)) return new_timeout(L, rt, NAN, NONE, 0);
   lua_Number when = luaL_checknumber(L, 1);
   luaL_argcheck(L, when == when, 1, "seconds expected, got NaN");
-  return new_timeout(L, rt, when, neap__now(rt));
+  return new_timeout(L, rt, when, neap__to_ns(when), neap__now(rt));
+}
+
+static double when_of(const timeout *t) {
+  return isnan(t->when) ? (double)t->ns / 1e9 : t->when;
 }
 
 /* timeout:when() -> time of loop:time(), or nil. */
 static int l_when(lua_State *L) {
   timeout *t = self(L);
-  if (isnan(t->when)) {
+  if (t->ns == NONE) {
     lua_pushnil(L);
   } else {
-    lua_pushnumber(L, t->when);
+    lua_pushnumber(L, when_of(t));
   }
   return 1;
 }
@@ -199,7 +216,8 @@ static int l_reschedule(lua_State *L) {
   neap__timer_disarm(loop, &t->node->timer);
   neap__unready(loop, &t->node->call.item);
   t->when = when;
-  if (!isnan(when)) arm(t, neap__now(loop->rt));
+  t->ns = isnan(when) ? NONE : neap__to_ns(when);
+  if (t->ns != NONE) arm(t->node, t->ns, neap__now(loop->rt));
   return 0;
 }
 
@@ -229,8 +247,9 @@ static int l_close(lua_State *L) {
 static int l_tostring(lua_State *L) {
   timeout *t = self(L);
   enum state state = state_of(t);
-  if (state == ACTIVE && !isnan(t->when)) {
-    lua_pushfstring(L, "<Timeout [active] when=%f>", (LUAI_UACNUMBER)t->when);
+  if (state == ACTIVE && t->ns != NONE) {
+    lua_pushfstring(L, "<Timeout [active] when=%f>",
+                    (LUAI_UACNUMBER)when_of(t));
   } else {
     lua_pushfstring(L, "<Timeout [%s]>", name_of(state));
   }
