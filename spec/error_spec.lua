@@ -313,7 +313,8 @@ describe("the host #host", function()
     assert.equal(1, n)
     assert.equal("The program cannot go on\n"
       .. "DeadlockError: nothing can wake this task:\n"
-      .. "  <Task 'stuck' pending, created at main.lua:3, waiting in 'Event:wait'>\n",
+      .. "  Task-1 \"stuck\" waits in 'Event:wait' at main.lua:3 for <Event unset> "
+      .. "(created at main.lua:3)\n",
       err)
   end)
 

@@ -124,8 +124,8 @@ describe("a loop", function()
     it("raises DeadlockError when main waits for nothing that can come", function()
       local err = catch(neap.run, function() neap.Future():await() end)
       assert.is_true(neap.DeadlockError:is(err))
-      assert.matches("this task:\n  <Task 'Task%-%d+' pending, created at .-, "
-        .. "waiting in 'await'>", err.message)
+      assert.matches("this task:\n  Task%-%d+ waits in 'await' at .- "
+        .. "for <Future pending>", err.message)
     end)
   end)
 

@@ -398,8 +398,9 @@ end):set_name "second"
 ]], [[
 The program cannot go on
 DeadlockError: nothing can wake these tasks:
-  <Task 'first' pending, created at main.lua:4, waiting in 'Lock:acquire'>
-  <Task 'second' pending, created at main.lua:5, waiting in 'await'>
+  Task-N "first" waits in 'Lock:acquire' at main.lua:4 for <Lock locked> held by the main chunk]]
+.. [[ (created at main.lua:4)
+  Task-N "second" waits in 'await' at main.lua:6 for <Future pending> (created at main.lua:5)
 ]])
   end)
 
@@ -410,8 +411,9 @@ local event = neap.Event()
 local task = neap.create_task(function() event:wait() end):set_name "waiter"
 task:await()
 ]], [[
-neap: DeadlockError: nothing can wake the main chunk, which waits in 'await', nor this task:
-  <Task 'waiter' pending, created at main.lua:3, waiting in 'Event:wait'>
+neap: DeadlockError: nothing can wake the main chunk, nor this task:
+  the main chunk waits in 'await' at main.lua:4 for Task-N "waiter"
+  Task-N "waiter" waits in 'Event:wait' at main.lua:3 for <Event unset> (created at main.lua:3)
 stack traceback:
 	[C]: in method 'await'
 	main.lua:4: in main chunk

@@ -100,19 +100,27 @@ int neap__compare_ids(const void *a, const void *b) {
   return (x->id > y->id) - (x->id < y->id);
 }
 
-void neap__push_tasks(lua_State *L, neap__loop *loop) {
-  neap_runtime *rt = loop->rt;
+neap_task **neap__list_tasks(lua_State *L, neap_runtime *rt,
+                             const neap__loop *loop, size_t *n) {
+  size_t max = 0;
+  for (neap__loop *l = rt->loops; l != NULL; l = l->next)
+    if (loop == NULL || l == loop) max += l->ntasks;
   luaL_checkstack(L, 6, NULL);
-  size_t n = 0;
-  neap_task **list =
-      lua_newuserdatauv(L, (loop->ntasks + 1) * sizeof(neap_task *), 0);
-  for (uint32_t i = 0; i < rt->nslots && n < loop->ntasks; i++) {
+  neap_task **list = lua_newuserdatauv(L, (max + 1) * sizeof(neap_task *), 0);
+  *n = 0;
+  for (uint32_t i = 0; i < rt->nslots && *n < max; i++) {
     neap_task *task = rt->slots[i];
-    if (task != NULL && task->future.loop == loop &&
+    if (task != NULL && (loop == NULL || task->future.loop == loop) &&
         task->future.state == NEAP__PENDING)
-      list[n++] = task;
+      list[(*n)++] = task;
   }
-  qsort(list, n, sizeof *list, neap__compare_ids);
+  qsort(list, *n, sizeof *list, neap__compare_ids);
+  return list;
+}
+
+void neap__push_tasks(lua_State *L, neap__loop *loop) {
+  size_t n;
+  neap_task **list = neap__list_tasks(L, loop->rt, loop, &n);
   lua_createtable(L, (int)n, 0);
   for (size_t i = 0; i < n; i++) {
     neap__push_task(L, list[i]);

@@ -78,8 +78,7 @@ void neap__timer_disarm(neap__loop *loop, neap__timer *timer) {
 }
 
 int64_t neap__timer_run(neap__loop *loop) {
-  if (loop->heap_len == 0) return -1;
-  int64_t now = neap__now(loop->rt);
+  int64_t now = loop->now = neap__now(loop->rt);
   while (loop->heap_len > 0) {
     neap__timer *timer = loop->heap[0].timer;
     if (loop->heap[0].when > now) return loop->heap[0].when - now;

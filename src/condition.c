@@ -46,12 +46,13 @@ static int retake(lua_State *L, condition *cond, int what);
 
 static int retake_finish(lua_State *L, neap_wait *wait) {
   if (L == NULL) {
-    neap__lock_taken(neap__link_of(wait)->object, wait);
+    neap__lock_taken(NULL, neap__link_of(wait)->object, wait);
     return 0;
   }
   condition *cond = lua_touserdata(L, 1);
   int what = (int)lua_tointeger(L, 2);
-  if (neap__lock_taken(cond->lock, wait)) return wait_over(L, cond, what);
+  if (neap__lock_taken(neap__rt(L), cond->lock, wait))
+    return wait_over(L, cond, what);
   return retake(L, cond, what | CANCELLED);
 }
 
@@ -59,7 +60,7 @@ static int retake_finish(lua_State *L, neap_wait *wait) {
 static int retake(lua_State *L, condition *cond, int what) {
   neap_runtime *rt = neap__rt(L);
   lua_settop(L, 1);
-  if (neap__lock_try(cond->lock)) return wait_over(L, cond, what);
+  if (neap__lock_try(rt, cond->lock)) return wait_over(L, cond, what);
   lua_pushinteger(L, what);
   neap_wait *wait = neap__own_wait(rt, NULL, retake_finish, "Condition:wait");
   neap__lock_enqueue(cond->lock, wait);
@@ -150,7 +151,7 @@ static int l_acquire(lua_State *L) {
 }
 
 static int l_try_acquire(lua_State *L) {
-  lua_pushboolean(L, neap__lock_try(self(L)->lock));
+  lua_pushboolean(L, neap__lock_try(neap__rt(L), self(L)->lock));
   return 1;
 }
 
@@ -164,9 +165,19 @@ static int l_locked(lua_State *L) {
   return 1;
 }
 
-static int l_tostring(lua_State *L) {
+static void push_text(lua_State *L, const condition *cond) {
   lua_pushfstring(L, "<Condition %s>",
-                  self(L)->lock->locked ? "locked" : "unlocked");
+                  cond->lock->locked ? "locked" : "unlocked");
+}
+
+static void push_awaited(lua_State *L, const void *object) {
+  lua_pushliteral(L, "a notification of ");
+  push_text(L, object);
+  lua_concat(L, 2);
+}
+
+static int l_tostring(lua_State *L) {
+  push_text(L, self(L));
   return 1;
 }
 
@@ -197,7 +208,9 @@ void neap__condition_open(lua_State *L, neap_runtime *rt) {
       {NULL, NULL},
   };
   static const luaL_Reg functions[] = {{"Condition", l_new}, {NULL, NULL}};
+  static const neap__teller teller = {.push = push_awaited};
   neap__new_class(L, rt, NEAP__K_CONDITION, "neap.Condition", methods);
   lua_pop(L, 1);
+  neap__set_teller(rt, NEAP__K_CONDITION, &teller);
   neap__set_funcs(L, rt, functions);
 }

@@ -65,8 +65,13 @@ static int l_is_set(lua_State *L) {
   return 1;
 }
 
+static void push_text(lua_State *L, const void *object) {
+  lua_pushfstring(L, "<Event %s>",
+                  ((const event *)object)->set ? "set" : "unset");
+}
+
 static int l_tostring(lua_State *L) {
-  lua_pushfstring(L, "<Event %s>", self(L)->set ? "set" : "unset");
+  push_text(L, self(L));
   return 1;
 }
 
@@ -87,7 +92,9 @@ void neap__event_open(lua_State *L, neap_runtime *rt) {
       {"__tostring", l_tostring}, {NULL, NULL},
   };
   static const luaL_Reg functions[] = {{"Event", l_new}, {NULL, NULL}};
+  static const neap__teller teller = {.push = push_text};
   neap__new_class(L, rt, NEAP__K_EVENT, "neap.Event", methods);
   lua_pop(L, 1);
+  neap__set_teller(rt, NEAP__K_EVENT, &teller);
   neap__set_funcs(L, rt, functions);
 }

@@ -363,6 +363,7 @@ static const luaL_Reg methods[] = {
     {"set_exception_handler", l_set_exception_handler},
     {"call_exception_handler", l_call_exception_handler},
     {"default_exception_handler", l_default_exception_handler},
+    {"dump", neap__l_dump},
     {"__tostring", l_tostring},
     {"__close", l_close},
     {NULL, NULL},

@@ -246,7 +246,18 @@ static int l_gather(lua_State *L) {
   return wait_for_all(L, rt, exceptions);
 }
 
+static const neap__future *next_pending(const void *object, size_t *cursor) {
+  const gather *g = object;
+  while (*cursor < g->count) {
+    const neap__future *future = g->children[(*cursor)++].future;
+    if (future->state == NEAP__PENDING) return future;
+  }
+  return NULL;
+}
+
 void neap__gather_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg functions[] = {{"gather", l_gather}, {NULL, NULL}};
+  static const neap__teller teller = {.child = next_pending};
+  neap__set_teller(rt, NEAP__K_GATHER, &teller);
   neap__set_funcs(L, rt, functions);
 }

@@ -43,6 +43,7 @@ typedef struct neap__handle neap__handle;
 typedef struct neap__lost neap__lost;
 typedef struct neap__site neap__site;
 typedef struct neap__deadline neap__deadline; /* timeout.c */
+typedef struct neap__teller neap__teller;
 
 /* ---- structs ------------------------------------------------------------- */
 
@@ -51,6 +52,8 @@ typedef struct neap__item {
   struct neap__item *next;
   unsigned char kind;
   unsigned char queued;
+  uint32_t
+      maker; /* of a task: low bits of the id of who made it; 0: the root */
 } neap__item;
 
 /* Kinds of items: a task, a loop callback, or C code of ours that has to keep its
@@ -146,6 +149,7 @@ struct neap_task {
   neap_task *cancel_next;    /* while neap__cancel works off its list */
   uint64_t cancel_mark;      /* 1 + the number of its latest list */
   uint64_t id;
+  int64_t since; /* ns of the loop's `now` when it parked last */
   uint32_t slot;
   uint32_t raises; /* how often a cancellation was raised in it */
   int cancelling;
@@ -215,6 +219,7 @@ struct neap__loop {
   uint32_t heap_len, heap_cap;
   uint64_t heap_seq;
   int64_t last_poll; /* ticks */
+  int64_t now;       /* ns of the clock at the last look at deadlines */
   size_t nexternal;  /* parked waits that a handle or thread ends */
   size_t nshared;    /* waits armed for other threads */
   size_t ntasks;     /* not done */
@@ -265,8 +270,22 @@ enum neap__kind {
   NEAP__K_QUEUE,
   NEAP__K_CONTEXTVAR,
   NEAP__K_TOKEN,
+  NEAP__K_TASKS,
   NEAP__KINDS
 };
+
+/* What reports tell of a wait by its object; see describe.c. Each may be NULL. */
+struct neap__teller {
+  /* Pushes what is waited for: "<Lock locked>". [-0, +1, m] */
+  void (*push)(lua_State *L, const void *object);
+  /* Who has to let go of it: the id of a task, NEAP__NOBODY or NEAP__CALLBACK. */
+  uint64_t (*holder)(const void *object);
+  /* The next of the futures that are waited for and not done, or NULL. *cursor is 0
+   * at first, and the function's to change. */
+  const neap__future *(*child)(const void *object, size_t *cursor);
+};
+#define NEAP__NOBODY UINT64_MAX
+#define NEAP__CALLBACK (UINT64_MAX - 1)
 
 struct neap_runtime {
   lua_State *L; /* the main thread */
@@ -281,6 +300,8 @@ struct neap_runtime {
   struct neap__load *loads;    /* modules that are being loaded */
   const void *mt[NEAP__KINDS]; /* identity of the metatables */
   int mt_ref[NEAP__KINDS];     /* where the registry has them */
+  /* how reports tell of them; NULL: not at all */
+  const neap__teller *tellers[NEAP__KINDS];
   /* anchors */
   neap_task **slots; /* slot -> task; NULL for what is no task */
   uint32_t nslots, slot_cap;
@@ -308,6 +329,10 @@ struct neap_runtime {
   atomic_int interrupt; /* 0, or the signal */
   atomic_bool stop;
   lua_State *volatile busy; /* where Lua code runs, for a debug hook, or NULL */
+  atomic_bool dump;         /* the task trees are to be written to the log */
+  lua_State *hook_L;        /* there */
+  lua_Hook hook;            /* the program's own, while ours is in its place */
+  int hook_mask, hook_count;
   /* for tests */
   int64_t virtual_now; /* ns, while `frozen` */
   int64_t ahead;       /* ns by which earlier jumps put us before the system */
@@ -399,6 +424,9 @@ void neap__take_traceback(lua_State *L, neap_runtime *rt);
 void neap__note_inner(lua_State *L, neap_runtime *rt);
 /* Pushes the frames of `co`, which ended with an error: for note_inner. [-0, +1, m] */
 void neap__push_dead_stack(lua_State *L, lua_State *co);
+/* Pushes the frames of the coroutine `co` and those inside it, each on a line that
+ * begins with "\n\t"; of_task: without that of the task's body. [-0, +1, m] */
+void neap__push_frames(lua_State *L, lua_State *co, bool of_task);
 /* Pushes where a pending task is. [-0, +1, m] */
 void neap__push_stack(lua_State *L, neap_task *task);
 /* For a message handler whose protected call will raise the error at index 1 again:
@@ -606,8 +634,65 @@ bool neap__runs_body(lua_State *co);
 int neap__uncancel(neap_task *task);
 /* For qsort of neap_task *: oldest first. */
 int neap__compare_ids(const void *a, const void *b);
+/* Pushes a userdata with the *n pending tasks of the loop (NULL: of all loops), oldest
+ * first. [-0, +1, m] */
+neap_task **neap__list_tasks(lua_State *L, neap_runtime *rt,
+                             const neap__loop *loop, size_t *n);
 /* Pushes the list of the loop's pending tasks, oldest first. [-0, +1, m] */
 void neap__push_tasks(lua_State *L, neap__loop *loop);
+
+/* ---- describe.c: what a task waits for ------------------------------------------------- */
+
+/* All pending tasks of a runtime at one moment, for a report. */
+typedef struct neap__scene {
+  neap_runtime *rt;
+  neap_task **tasks; /* oldest first */
+  size_t n;
+} neap__scene;
+
+/* Pushes what keeps the scene. [-0, +1, m] */
+void neap__scene_init(lua_State *L, neap_runtime *rt, neap__scene *scene);
+/* Index in the scene of the task with this id, or scene->n. */
+size_t neap__scene_find(const neap__scene *scene, uint64_t id);
+/* Says how waits for objects of a kind are told. */
+void neap__set_teller(neap_runtime *rt, enum neap__kind kind,
+                      const neap__teller *teller);
+/* Pushes `Task-3 "name"`, or "the main chunk". [-0, +1, m] */
+void neap__push_label(lua_State *L, neap_task *task);
+/* Whether it waits, and nothing has woken it yet. */
+bool neap__is_stuck(const neap_task *task);
+/* The next of those (tasks, the root) who have to do something before the task can go
+ * on, or NULL. *cursor is 0 at first. */
+neap_task *neap__next_blocker(const neap__scene *scene, const neap_task *task,
+                              size_t *cursor);
+/* Pushes ` for <Lock locked> held by Task-2`, or "". [-0, +1, m] */
+void neap__push_target(lua_State *L, const neap__scene *scene,
+                       const neap_task *task);
+/* Pushes "Task-1 awaits Task-2", where `next` is one of its blockers. [-0, +1, m] */
+void neap__push_blocked(lua_State *L, const neap__scene *scene, neap_task *task,
+                        neap_task *next);
+/* Pushes the one line of a report: who, where, for what. [-0, +1, m] */
+void neap__push_stuck(lua_State *L, const neap__scene *scene, neap_task *task);
+/* Where its frames are (and in the coroutines inside). */
+static inline lua_State *neap__stack_of(const neap_runtime *rt,
+                                        const neap_task *task) {
+  return task == &rt->root ? rt->L : task->co;
+}
+
+/* ---- deadlock.c: when nothing can happen any more ------------------------------------- */
+
+/* Pushes the DeadlockError that lists the loop's tasks. [-0, +1, m] */
+void neap__push_deadlock(lua_State *L, neap__loop *loop);
+
+/* ---- dump.c: the task tree ------------------------------------------------------------ */
+
+void neap__dump_open(lua_State *L, neap_runtime *rt);
+/* loop:dump() */
+int neap__l_dump(lua_State *L);
+/* Gives the list of tasks on top a text: their tree. [-0, +0, m] */
+void neap__dump_list(lua_State *L, neap_runtime *rt);
+/* Writes the trees of all loops to the log: somebody asked for them. Raises nothing. */
+void neap__dump_log(neap_runtime *rt, lua_State *L);
 
 /* ---- handle.c, loop.c, eventloop.c ------------------------------------------------------- */
 
@@ -652,12 +737,12 @@ void neap__report(lua_State *L, neap__loop *loop, const char *message,
                   const char *key, int object);
 /* The default handler's text and consequences. Context on top. [-1, +0, m] */
 void neap__default_handler(lua_State *L, neap__loop *loop);
-/* Pushes the DeadlockError that lists the loop's tasks. [-0, +1, m] */
-void neap__push_deadlock(lua_State *L, neap__loop *loop);
 
 /* ---- runtime.c, run.c -------------------------------------------------------------- */
 
 void *neap__alloc(neap_runtime *rt, void *ptr, size_t osize, size_t nsize);
+/* Text for the log hook. */
+void neap__log_text(neap_runtime *rt, const char *text, size_t length);
 /* Pushes the loop's report to the hooks. */
 void neap__unhandled(neap_runtime *rt, const char *message, const char *report);
 /* A value of the registry that belongs to this runtime: keys are our addresses. */
@@ -672,6 +757,7 @@ enum neap__reg {
   NEAP__R_GUARD,    /* ends the runtime when a lent state closes */
   NEAP__R_MODULE,   /* the module table */
   NEAP__R_REPORT,   /* the string that neap_report gave last */
+  NEAP__R_DUMP,     /* the string that neap_dump gave last */
   NEAP__R_ROOT,     /* what a task has as its extra, for the root */
   NEAP__R_DEADLOCK, /* the DeadlockError that the root is about to raise */
   NEAP__REGS

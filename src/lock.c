@@ -23,27 +23,33 @@ static neap_aborted lock_abort(neap_wait *wait) {
   return NEAP_ABORT_DONE;
 }
 
-bool neap__lock_taken(neap__lock *lock, neap_wait *wait) {
+static inline void take(neap_runtime *rt, neap__lock *lock) {
+  lock->locked = true;
+  lock->holder = rt->current != NULL ? rt->current->id : NEAP__CALLBACK;
+}
+
+bool neap__lock_taken(neap_runtime *rt, neap__lock *lock, neap_wait *wait) {
   if (lock->granted == wait) lock->granted = NULL;
   if (wait->status == UV_ECANCELED) {
     grant(lock); /* it may have been meant for this task */
     return false;
   }
-  lock->locked = true;
+  take(rt, lock);
   return true;
 }
 
 static int lock_finish(lua_State *L, neap_wait *wait) {
   neap__lock *lock = neap__link_of(wait)->object;
-  if (!neap__lock_taken(lock, wait))
-    return L == NULL ? 0 : neap__raise_cancelled(L, neap__rt(L));
+  neap_runtime *rt = L != NULL ? neap__rt(L) : NULL; /* NULL: only to let go */
+  if (!neap__lock_taken(rt, lock, wait))
+    return L == NULL ? 0 : neap__raise_cancelled(L, rt);
   lua_settop(L, 1);
   return 1;
 }
 
-bool neap__lock_try(neap__lock *lock) {
+bool neap__lock_try(neap_runtime *rt, neap__lock *lock) {
   if (!is_free(lock)) return false;
-  lock->locked = true;
+  take(rt, lock);
   return true;
 }
 
@@ -66,7 +72,7 @@ static neap__lock *self(lua_State *L) {
 int neap__lock_acquire(lua_State *L, neap_runtime *rt, neap__lock *lock) {
   if (is_free(lock)) {
     neap__check_again(rt, L, "Lock:acquire");
-    lock->locked = true;
+    take(rt, lock);
     lua_settop(L, 1);
     return 1;
   }
@@ -83,7 +89,7 @@ static int l_acquire(lua_State *L) {
 
 /* lock:try_acquire() -> true, or false when it is held or others are in line. */
 static int l_try_acquire(lua_State *L) {
-  lua_pushboolean(L, neap__lock_try(self(L)));
+  lua_pushboolean(L, neap__lock_try(neap__rt(L), self(L)));
   return 1;
 }
 
@@ -99,9 +105,18 @@ static int l_locked(lua_State *L) {
   return 1;
 }
 
+void neap__lock_push(lua_State *L, const void *lock) {
+  lua_pushfstring(L, "<Lock %s>",
+                  ((const neap__lock *)lock)->locked ? "locked" : "unlocked");
+}
+
+static uint64_t holder(const void *object) {
+  const neap__lock *lock = object;
+  return lock->locked ? lock->holder : NEAP__NOBODY;
+}
+
 static int l_tostring(lua_State *L) {
-  neap__lock *lock = self(L);
-  lua_pushfstring(L, "<Lock %s>", lock->locked ? "locked" : "unlocked");
+  neap__lock_push(L, self(L));
   return 1;
 }
 
@@ -126,7 +141,10 @@ void neap__lock_open(lua_State *L, neap_runtime *rt) {
       {NULL, NULL},
   };
   static const luaL_Reg functions[] = {{"Lock", l_new}, {NULL, NULL}};
+  static const neap__teller teller = {.push = neap__lock_push,
+                                      .holder = holder};
   neap__new_class(L, rt, NEAP__K_LOCK, "neap.Lock", methods);
   lua_pop(L, 1);
+  neap__set_teller(rt, NEAP__K_LOCK, &teller);
   neap__set_funcs(L, rt, functions);
 }

@@ -40,6 +40,7 @@ static void turn_here(uv_check_t *check) {
   neap__loop *loop = check->data;
   if (loop->running || loop->in_turn) return;
   neap__timer_run(loop);
+  if (atomic_load(&loop->rt->dump)) neap__dump_log(loop->rt, loop->rt->L);
   if (loop->nready > 0) {
     neap__set_running(loop->rt, loop);
     neap__turn_ready(loop, loop->rt->L);
@@ -135,6 +136,7 @@ int neap__loop_drive(neap__loop *loop, lua_State *L,
   int status = 0;
   neap__set_running(rt, loop);
   loop->running = true;
+  loop->now = neap__now(rt);
   while (!loop->stopping) {
     if (atomic_load(&rt->interrupt) != 0 || atomic_load(&rt->stop)) {
       status = UV_EINTR;

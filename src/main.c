@@ -184,6 +184,29 @@ static void on_signal(int number) {
   errno = saved;
 }
 
+/* SIGUSR1: what are the tasks doing? */
+static void on_dump(int number) {
+  int saved = errno;
+  if (!pthread_equal(pthread_self(), interrupt.thread)) {
+    pthread_kill(interrupt.thread, number);
+  } else {
+    neap_request_dump(interrupt.rt, true);
+  }
+  errno = saved;
+}
+
+/* With SA_RESTART: nothing of the program is to notice. */
+static void catch_dump(host *h) {
+  interrupt.rt = h->rt;
+  interrupt.thread = pthread_self();
+  struct sigaction action = {.sa_handler = on_dump, .sa_flags = SA_RESTART};
+  struct sigaction old;
+  sigemptyset(&action.sa_mask);
+  if (sigaction(SIGUSR1, NULL, &old) == 0 && old.sa_handler == SIG_DFL) {
+    sigaction(SIGUSR1, &action, NULL);
+  }
+}
+
 /* Without SA_RESTART, so that a blocking read of io's gives way. A signal that our
  * parent had ignored (nohup does that) stays ignored. */
 static void catch_signals(host *h) {
@@ -209,6 +232,17 @@ static void release_signals(void) {
       signal(interrupt_signals[i], SIG_DFL);
     }
   }
+}
+
+/* A request for a dump that comes too late is not to end the process. */
+static void free_runtime(host *h) {
+  struct sigaction old;
+  neap_runtime *rt = h->rt;
+  h->rt = NULL;
+  if (sigaction(SIGUSR1, NULL, &old) == 0 && old.sa_handler == on_dump) {
+    signal(SIGUSR1, SIG_IGN);
+  }
+  neap_free(rt);
 }
 
 /* ---- running chunks -------------------------------------------------------- */
@@ -525,10 +559,8 @@ static bool run_prompt(host *h) {
 /* The script caught what os.exit in a task, or SIGTERM, raised in the main chunk. */
 static void on_exit_caught(void *ud) {
   host *h = ud;
-  neap_runtime *rt = h->rt;
-  h->rt = NULL;
   release_signals();
-  neap_free(rt);
+  free_runtime(h);
   if (!h->exited) {
     h->code = EXIT_BY_SIGNAL + SIGTERM;
   }
@@ -558,9 +590,7 @@ static int l_exit(lua_State *L) {
     }
   }
   if (close) {
-    neap_runtime *rt = h->rt;
-    h->rt = NULL;
-    neap_free(rt);
+    free_runtime(h);
   }
   exit(code);
 }
@@ -575,6 +605,7 @@ static void make_state(host *h) {
   lua_setfield(L, -2, "exit");
   lua_pop(L, 1);
   catch_signals(h);
+  catch_dump(h);
 }
 
 /* Returns false where the program is to end without running what is pending. */
@@ -654,9 +685,7 @@ int main(int argc, char **argv) {
     if (h.code == 0 && !h.exited && neap_had_unhandled(h.rt)) {
       h.code = EXIT_FAILURE;
     }
-    neap_runtime *rt = h.rt;
-    h.rt = NULL;
-    neap_free(rt);
+    free_runtime(&h);
   }
   return h.code;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * report.c - what nobody handled: exception handlers, their default, deadlocks.
+ * report.c - what nobody handled: exception handlers and their default.
  *
  * A context is a table as in asyncio: message, exception, traceback, and the task,
  * future or handle concerned. A handler of the user's that returns has dealt with
@@ -121,35 +121,4 @@ void neap__report(lua_State *L, neap__loop *loop, const char *message,
     }
   }
   neap__call_handler(L, loop);
-}
-
-void neap__push_deadlock(lua_State *L, neap__loop *loop) {
-  luaL_checkstack(L, 12, NULL);
-  luaL_Buffer b;
-  neap_runtime *rt = loop->rt;
-  neap__push_tasks(L, loop);
-  int list = lua_gettop(L);
-  int n = (int)lua_rawlen(L, list);
-  luaL_buffinit(L, &b);
-  luaL_addstring(&b, "nothing can wake ");
-  if (rt->root.wait != NULL) {
-    lua_pushfstring(L, "the main chunk, which waits in '%s'",
-                    rt->root.wait->name);
-    luaL_addvalue(&b);
-    if (n > 0) luaL_addstring(&b, ", nor ");
-  }
-  if (n > 0) luaL_addstring(&b, n == 1 ? "this task:" : "these tasks:");
-  for (int i = 1; i <= n; i++) {
-    luaL_addstring(&b, "\n  ");
-    lua_rawgeti(L, list, i);
-    luaL_tolstring(L, -1, NULL);
-    lua_remove(L, -2);
-    luaL_addvalue(&b);
-  }
-  if (n == 0 && rt->root.wait == NULL)
-    luaL_addstring(&b, "the event loop: it has no tasks and no callbacks");
-  luaL_pushresult(&b);
-  neap__error_new(L, NEAP__DEADLOCKERROR);
-  lua_replace(L, list);
-  lua_settop(L, list);
 }

@@ -209,6 +209,7 @@ int neap_step(neap_runtime *rt, double timeout) {
   if (loop == NULL) return rt->shut ? 0 : UV_ENOMEM;
   neap__set_running(rt, loop);
   loop->running = true;
+  loop->now = neap__now(rt);
   int64_t wait = timeout < 0 ? -1 : neap__to_ns(timeout);
   if (wait != 0 && !neap__alive(loop)) wait = 0;
   neap__turn(loop, rt->L, wait);
@@ -253,12 +254,18 @@ void neap_stop(neap_runtime *rt) {
   uv_mutex_unlock(&rt->mutex);
 }
 
-/* Runs in whatever Lua code was busy when the interrupt came. */
+/* Runs in whatever Lua code was busy when the interrupt or the request came. */
 static void on_busy(lua_State *L, lua_Debug *ar) {
   (void)ar;
-  lua_sethook(L, NULL, 0, 0);
   neap_runtime *rt = neap_of(L);
-  if (rt == NULL) return;
+  if (rt == NULL) {
+    lua_sethook(L, NULL, 0, 0);
+    return;
+  }
+  lua_Hook hook = L == rt->hook_L ? rt->hook : NULL;
+  rt->hook = NULL; /* before the other is back: a signal may come in between */
+  lua_sethook(L, hook, rt->hook_mask, rt->hook_count);
+  if (atomic_load(&rt->dump)) neap__dump_log(rt, L);
   int signal = atomic_load(&rt->interrupt);
   if (signal == 0) return; /* a wait was there first */
   if (rt->current == &rt->root) {
@@ -269,19 +276,37 @@ static void on_busy(lua_State *L, lua_Debug *ar) {
   }
 }
 
-void neap_interrupt(neap_runtime *rt, int signal, bool busy) {
-  atomic_store(&rt->interrupt, signal);
+/* Has the loop look, and busy Lua code run on_busy. */
+static void call_attention(neap_runtime *rt, bool busy) {
   if (busy) {
     lua_State *L = rt->busy;
-    if (L != NULL)
+    if (L != NULL) {
+      lua_Hook hook = lua_gethook(L);
+      if (hook != on_busy) {
+        rt->hook = hook;
+        rt->hook_mask = lua_gethookmask(L);
+        rt->hook_count = lua_gethookcount(L);
+        rt->hook_L = L;
+      }
       lua_sethook(L, on_busy,
                   LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    }
     wake_loop(rt);
   } else {
     uv_mutex_lock(&rt->mutex);
     wake_loop(rt);
     uv_mutex_unlock(&rt->mutex);
   }
+}
+
+void neap_interrupt(neap_runtime *rt, int signal, bool busy) {
+  atomic_store(&rt->interrupt, signal);
+  call_attention(rt, busy);
+}
+
+void neap_request_dump(neap_runtime *rt, bool busy) {
+  atomic_store(&rt->dump, true);
+  call_attention(rt, busy);
 }
 
 static neap_aborted exit_abort(neap_wait *wait) {

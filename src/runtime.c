@@ -103,8 +103,12 @@ void *neap__check(lua_State *L, neap_runtime *rt, int index,
 
 /* ---- hooks -------------------------------------------------------------------------- */
 
+void neap__log_text(neap_runtime *rt, const char *text, size_t length) {
+  if (rt->log != NULL) rt->log(rt->ud, text, length);
+}
+
 static void log_text(neap_runtime *rt, const char *text) {
-  if (rt->log != NULL) rt->log(rt->ud, text, strlen(text));
+  neap__log_text(rt, text, strlen(text));
 }
 
 void neap__unhandled(neap_runtime *rt, const char *message,
@@ -188,6 +192,7 @@ static void open_core(lua_State *L, neap_runtime *rt) {
   neap__event_open(L, rt);
   neap__condition_open(L, rt);
   neap__semaphore_open(L, rt);
+  neap__dump_open(L, rt);
   neap__require_open(L, rt);
   neap__coro_open(L, rt);
   neap__pcall_open(L, rt);

@@ -223,6 +223,8 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
   if (look) {
     loop->due_soon = false;
     neap__timer_run(loop);
+    if (NEAP__UNLIKELY(atomic_load_explicit(&rt->dump, memory_order_relaxed)))
+      neap__dump_log(rt, L);
     if (NEAP__UNLIKELY((loop->settlers.head != NULL || rt->frozen) &&
                        loop->nready == 0 && !root_goes_on(rt, loop)))
       idle(loop);

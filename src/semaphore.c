@@ -12,6 +12,7 @@ typedef struct semaphore {
   const void *tag;
   neap__waitq queue;
   lua_Integer value, bound; /* bound < 0: none */
+  lua_Integer initial;
   size_t coming;
 } semaphore;
 
@@ -97,11 +98,26 @@ static int l_locked(lua_State *L) {
   return 1;
 }
 
-static int l_tostring(lua_State *L) {
-  semaphore *sem = self(L);
+static void push_text(lua_State *L, const semaphore *sem) {
   lua_pushfstring(L, "<%s value=%I%s>",
                   sem->bound >= 0 ? "BoundedSemaphore" : "Semaphore",
                   (LUAI_UACINT)sem->value, is_locked(sem) ? " locked" : "");
+}
+
+/* Nobody knows who has the units. */
+static void push_awaited(lua_State *L, const void *object) {
+  const semaphore *sem = object;
+  push_text(L, sem);
+  if (sem->value == 0)
+    lua_pushfstring(L, " (%I unit%s, none free)", (LUAI_UACINT)sem->initial,
+                    sem->initial == 1 ? "" : "s");
+  else
+    lua_pushliteral(L, "");
+  lua_concat(L, 2);
+}
+
+static int l_tostring(lua_State *L) {
+  push_text(L, self(L));
   return 1;
 }
 
@@ -112,6 +128,7 @@ static int new_semaphore(lua_State *L, bool bounded) {
   semaphore *sem = lua_newuserdatauv(L, sizeof *sem, 0);
   *sem = (semaphore){.tag = neap__tag(rt, NEAP__K_SEMAPHORE),
                      .value = value,
+                     .initial = value,
                      .bound = bounded ? value : -1};
   neap__push_class(L, rt, NEAP__K_SEMAPHORE);
   lua_setmetatable(L, -2);
@@ -140,7 +157,9 @@ void neap__semaphore_open(lua_State *L, neap_runtime *rt) {
       {"BoundedSemaphore", l_bounded},
       {NULL, NULL},
   };
+  static const neap__teller teller = {.push = push_awaited};
   neap__new_class(L, rt, NEAP__K_SEMAPHORE, "neap.Semaphore", methods);
   lua_pop(L, 1);
+  neap__set_teller(rt, NEAP__K_SEMAPHORE, &teller);
   neap__set_funcs(L, rt, functions);
 }

@@ -206,6 +206,7 @@ neap_task *neap__spawn(lua_State *L, neap_runtime *rt, neap__loop *loop,
   task->co = co;
   task->slot = slot;
   task->id = ++rt->last_id;
+  if (rt->current != NULL) task->item.maker = (uint32_t)rt->current->id;
   rt->slots[slot - 1] = task;
   loop->ntasks++;
   neap__ready(loop, &task->item);
@@ -432,11 +433,13 @@ static int l_current_task(lua_State *L) {
   return 1;
 }
 
-/* all_tasks() -> list of the tasks of the loop that are not done, oldest first. */
+/* all_tasks() -> list of the tasks of the loop that are not done, oldest first. Its
+ * text is their tree. */
 static int l_all_tasks(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   lua_settop(L, 0);
   neap__push_tasks(L, neap__the_loop(L, rt));
+  neap__dump_list(L, rt);
   return 1;
 }
 

@@ -342,20 +342,25 @@ void neap__push_dead_stack(lua_State *L, lua_State *co) {
   lua_concat(L, lua_gettop(L) - top);
 }
 
-void neap__push_stack(lua_State *L, neap_task *task) {
+void neap__push_frames(lua_State *L, lua_State *co, bool of_task) {
   lua_State *chain[64];
   int n = 0;
-  for (lua_State *co = task->co; co != NULL && n < 64;
-       co = neap__inner_coroutine(co))
+  for (; co != NULL && n < 64; co = neap__inner_coroutine(co))
     chain[n++] = co;
   luaL_checkstack(L, 2 * n + 8, NULL);
   int base = lua_gettop(L);
-  lua_pushliteral(L, HEADER);
   for (int i = n - 1; i >= 0; i--) {
-    luaL_traceback(L, chain[i], NULL, 0);
-    trim(L, i == 0);
+    luaL_traceback(L, chain[i], NULL, chain[i] == L ? 1 : 0); /* not us */
+    trim(L, of_task && i == 0);
     if (i > 0) lua_pushliteral(L, "\n  in a coroutine, resumed at");
   }
-  push_task_line(L, task);
   lua_concat(L, lua_gettop(L) - base);
+}
+
+void neap__push_stack(lua_State *L, neap_task *task) {
+  luaL_checkstack(L, 4, NULL);
+  lua_pushliteral(L, HEADER);
+  neap__push_frames(L, task->co, true);
+  push_task_line(L, task);
+  lua_concat(L, 3);
 }

@@ -213,6 +213,7 @@ static int park_root(neap_runtime *rt, lua_State *L, neap_wait *wait) {
   neap__loop *outer = rt->running;
   neap__set_running(rt, loop);
   loop->running = true;
+  root->since = loop->now = neap__now(rt);
   stress(rt, L);
   rt->root_turn = false;
   while (
@@ -255,6 +256,7 @@ int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait) {
   task->wait = wait;
   if (NEAP__UNLIKELY(task == &rt->root))
     task->future.loop = neap__the_loop(L, rt);
+  task->since = task->future.loop->now;
   if (!(wait->flags & NEAP__INTERNAL)) task->future.loop->nexternal++;
   if (NEAP__UNLIKELY(task == &rt->root)) return park_root(rt, L, wait);
   if (NEAP__UNLIKELY(task->must_cancel)) cancel_parked(L, task);

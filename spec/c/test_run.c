@@ -174,7 +174,7 @@ static void test_run_deadlock(void) {
          "task = neap.create_task(event.wait, event):set_name 'stuck'");
   CHECK_INT(neap_run(f.rt), NEAP_EDEADLK);
   CHECK_INT(f.unhandled, 1);
-  CHECK_HAS(f.reports, "'stuck'");
+  CHECK_HAS(f.reports, "\"stuck\"");
   CHECK_HAS(f.reports, "Event:wait");
   DO(&f, "event:set()");
   CHECK_INT(neap_run(f.rt), 0);

@@ -194,6 +194,19 @@ NEAP_API void neap_stop(neap_runtime *rt);
  * thread where `busy` is true (it then sets a debug hook to stop busy code). */
 NEAP_API void neap_interrupt(neap_runtime *rt, int signal, bool busy);
 
+/* The task tree of all loops, for the developer: a text of many lines, each task with
+ * its state, what it waits for and since when, where it was created, and its stack.
+ * From inside a task too. Runs no Lua code of the program's. */
+NEAP_API const char *neap_dump(neap_runtime *rt);
+
+/* Asks for that text to be given to the log hook: when the loop looks for events the
+ * next time (at once where it is waiting for some, after microseconds where tasks
+ * keep it busy), or, where `busy` is true, from a debug hook in the Lua code that is
+ * busy. Any thread; may be called from a signal handler, but only of the runtime's own
+ * thread, and only with `busy` true. Nothing of the program notices, but for a debug
+ * hook of its own, which misses an event. Requests that were not served yet are one. */
+NEAP_API void neap_request_dump(neap_runtime *rt, bool busy);
+
 /* os.exit for hosts, when called inside a task or a loop callback (elsewhere returns
  * UV_EINVAL: just neap_free and exit): interrupts the root with SystemExit, so that
  * neap_call and neap_run end, and never returns to its caller: a task stays
