@@ -190,6 +190,16 @@ static double read_arguments(lua_State *L, neap_runtime *rt, enum mode *mode,
   return limit;
 }
 
+/* For reports: those that are not done. */
+static const neap__future *next_pending(const void *object, size_t *cursor) {
+  const completion *c = object;
+  while (*cursor < c->count) {
+    const neap__future *future = c->children[(*cursor)++].future;
+    if (future != NULL && future->state == NEAP__PENDING) return future;
+  }
+  return NULL;
+}
+
 /* ---- wait ------------------------------------------------------------------------ */
 
 /* Frame: 1 the list, 2 the completion. Pushes done and pending. */
@@ -362,6 +372,8 @@ void neap__completion_open(lua_State *L, neap_runtime *rt) {
       {"as_completed", l_as_completed},
       {NULL, NULL},
   };
+  static const neap__teller teller = {.child = next_pending};
+  neap__set_teller(rt, NEAP__K_COMPLETION, &teller);
   neap__new_class(L, rt, NEAP__K_COMPLETION, "neap.as_completed", methods);
   lua_pop(L, 1);
   neap__set_funcs(L, rt, functions);

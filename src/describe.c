@@ -145,12 +145,13 @@ static void push_children(lua_State *L, const neap__teller *teller,
 
 /* Pushes " held by Task-2". [-0, +1, m] */
 static void push_holder(lua_State *L, const neap__scene *scene,
-                        const neap_task *waiter, uint64_t id) {
+                        const neap_task *waiter, const neap__teller *teller,
+                        uint64_t id) {
   if (id == NEAP__NOBODY) {
     lua_pushliteral(L, "");
     return;
   }
-  lua_pushliteral(L, " held by ");
+  lua_pushfstring(L, " %s ", teller->by != NULL ? teller->by : "held by");
   neap_task *holder = task_by_id(scene, id);
   if (id == NEAP__CALLBACK) {
     lua_pushliteral(L, "a loop callback");
@@ -195,7 +196,7 @@ void neap__push_target(lua_State *L, const neap__scene *scene,
       }
     }
     if (teller->holder != NULL)
-      push_holder(L, scene, task, teller->holder(object));
+      push_holder(L, scene, task, teller, teller->holder(object));
     if (lua_gettop(L) == base + 1) { /* nothing to say */
       lua_pop(L, 1);
       lua_pushliteral(L, "");

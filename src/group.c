@@ -337,7 +337,19 @@ static int l_new(lua_State *L) {
   return 1;
 }
 
+/* For reports. The cursor is the member that came last. */
+static const neap__future *next_pending(const void *object, size_t *cursor) {
+  const group *g = object;
+  const member *last = (const member *)*cursor;
+  const member *m = last != NULL ? last->next : g->pending;
+  if (m == NULL) return NULL;
+  *cursor = (size_t)m;
+  return m->future;
+}
+
 void neap__group_open(lua_State *L, neap_runtime *rt) {
+  static const neap__teller teller = {.child = next_pending};
+  neap__set_teller(rt, NEAP__K_GROUP, &teller);
   static const luaL_Reg methods[] = {
       {"create_task", l_create_task}, {"close", l_close},
       {"__close", l_close},           {"__gc", l_gc},

@@ -280,6 +280,7 @@ struct neap__teller {
   void (*push)(lua_State *L, const void *object);
   /* Who has to let go of it: the id of a task, NEAP__NOBODY or NEAP__CALLBACK. */
   uint64_t (*holder)(const void *object);
+  const char *by; /* how that is said; NULL: "held by" */
   /* The next of the futures that are waited for and not done, or NULL. *cursor is 0
    * at first, and the function's to change. */
   const neap__future *(*child)(const void *object, size_t *cursor);

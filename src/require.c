@@ -17,6 +17,7 @@
 #include <string.h>
 
 typedef struct neap__load {
+  const void *tag;
   struct neap__load *next; /* of the runtime */
   const char *name;        /* its user value is the string */
   uint64_t owner;          /* number of the task that loads it; 0: the root */
@@ -87,7 +88,9 @@ static void begin(lua_State *L, neap_runtime *rt, const char *name) {
     return;
   }
   neap__load *load = lua_newuserdatauv(L, sizeof *load, 1);
-  *load = (neap__load){.name = name, .owner = rt->current->id};
+  *load = (neap__load){.tag = neap__tag(rt, NEAP__K_LOAD),
+                       .name = name,
+                       .owner = rt->current->id};
   neap__push_class(L, rt, NEAP__K_LOAD);
   lua_setmetatable(L, RECORD);
   lua_pushvalue(L, NAME);
@@ -210,12 +213,23 @@ bool neap__is_require(lua_CFunction f) {
   return f == l_require;
 }
 
+static void push_awaited(lua_State *L, const void *object) {
+  lua_pushfstring(L, "the module '%s'", ((const neap__load *)object)->name);
+}
+
+static uint64_t owner(const void *object) {
+  return ((const neap__load *)object)->owner;
+}
+
 void neap__require_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg methods[] = {
       {"__close", l_end},
       {"__gc", l_end},
       {NULL, NULL},
   };
+  static const neap__teller teller = {
+      .push = push_awaited, .holder = owner, .by = "which is loaded by"};
+  neap__set_teller(rt, NEAP__K_LOAD, &teller);
   neap__new_class(L, rt, NEAP__K_LOAD, "neap.load", methods);
   lua_pop(L, 1);
   neap__require_install(L, rt);

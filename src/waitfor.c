@@ -173,7 +173,15 @@ static int l_shield(lua_State *L) {
   return neap__park(rt, L, wait);
 }
 
+/* For reports. */
+static const neap__future *next_pending(const void *object, size_t *cursor) {
+  const waitfor *w = object;
+  return (*cursor)++ == 0 ? w->future : NULL;
+}
+
 void neap__waitfor_open(lua_State *L, neap_runtime *rt) {
+  static const neap__teller teller = {.child = next_pending};
+  neap__set_teller(rt, NEAP__K_WAITFOR, &teller);
   static const luaL_Reg functions[] = {
       {"wait_for", l_wait_for},
       {"shield", l_shield},
