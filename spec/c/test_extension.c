@@ -276,7 +276,7 @@ static void test_names(void) {
   DO(&f, "task = neap.create_task(gate) neap.sleep(0)");
   CHECK_HAS(global_text(&f, "task"), "waiting in 'gate'");
   CHECK_INT(neap_run(f.rt), NEAP_EDEADLK);
-  CHECK_HAS(f.reports, "waiting in 'gate'");
+  CHECK_HAS(f.reports, "waits in 'gate'");
   fixture_close(&f);
 }
 
