@@ -318,6 +318,7 @@ static int l_new(lua_State *L) {
     return luaL_error(L, "a TaskGroup needs a task around it; this is a loop "
                          "callback (start a task there: neap.create_task)");
   neap__loop *loop = neap__the_loop(L, rt);
+  rt->current->future.loop = loop; /* the root has none before its first wait */
   group *g = lua_newuserdatauv(L, sizeof *g, 2);
   *g = (group){
       .tag = neap__tag(rt, NEAP__K_GROUP),

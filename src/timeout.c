@@ -130,6 +130,7 @@ static int new_timeout(lua_State *L, neap_runtime *rt, double when, int64_t ns,
     return luaL_error(L, "a time-out needs a task around it; this is a loop "
                          "callback (start a task there: neap.create_task)");
   neap__loop *loop = neap__the_loop(L, rt);
+  task->future.loop = loop; /* the root has none before its first wait */
   neap__timer_reserve(L, loop);
   timeout *t = lua_newuserdatauv(L, sizeof *t, 0);
   t->tag = neap__tag(rt, NEAP__K_TIMEOUT);
