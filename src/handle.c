@@ -26,7 +26,7 @@ neap__handle *neap__handle_new(lua_State *L, neap_runtime *rt, neap__loop *loop,
   int function = lua_gettop(L) - nargs;
   if (loop->closed) luaL_error(L, "Event loop is closed");
   luaL_checkstack(L, 4, NULL);
-  neap__handle *handle = lua_newuserdatauv(L, sizeof *handle, nargs + 1);
+  neap__handle *handle = lua_newuserdatauv(L, sizeof *handle, nargs + 2);
   memset(handle, 0, sizeof *handle);
   handle->item.kind = NEAP__HANDLE;
   handle->timer.fire = on_due;
@@ -37,6 +37,7 @@ neap__handle *neap__handle_new(lua_State *L, neap_runtime *rt, neap__loop *loop,
   handle->site = neap__site_at(L, rt, 1);
   neap__push_class(L, rt, NEAP__K_HANDLE);
   lua_setmetatable(L, -2);
+  if (NEAP__UNLIKELY(rt->contexts)) neap__copy_context(L, rt, nargs + 2);
   lua_insert(L, function);
   for (int i = nargs + 1; i >= 1; i--)
     lua_setiuservalue(L, function, i);
@@ -56,6 +57,13 @@ static int l_report(lua_State *L) {
   return 0;
 }
 
+/* The Handle that ran is no longer held. */
+static void end_callback(lua_State *L, neap_runtime *rt) {
+  uint32_t slot = rt->callback;
+  rt->callback = 0;
+  neap__unanchor(L, rt, slot);
+}
+
 void neap__handle_run(neap__handle *handle, lua_State *L) {
   neap_runtime *rt = handle->rt;
   if (handle->slot == 0) return; /* cancelled */
@@ -66,22 +74,25 @@ void neap__handle_run(neap__handle *handle, lua_State *L) {
     return;
   }
   neap__reg_get(L, NEAP__R_THREADS);
-  lua_rawgeti(L, -1, handle->slot);
+  uint32_t slot = handle->slot;
+  lua_rawgeti(L, -1, slot);
   lua_replace(L, -2);
-  neap__unanchor(L, rt, handle->slot);
   handle->slot = 0;
   if (handle->cancelled || handle->nargs == NEAP__STOPS) {
     if (!handle->cancelled) handle->loop->stopping = true;
+    neap__unanchor(L, rt, slot);
     lua_settop(L, top);
     return;
   }
+  rt->callback = slot;
   lua_pushcfunction(L, neap__on_error);
   for (int i = 1; i <= handle->nargs + 1; i++)
     lua_getiuservalue(L, top + 1, i);
   if (lua_pcall(L, handle->nargs, 0, top + 2) != LUA_OK) {
     if (neap__error_is(L, -1, NEAP__SYSTEMEXIT) ||
         neap__error_is(L, -1, NEAP__KEYBOARDINTERRUPT)) {
-      lua_settop(L, top); /* the root raises it */
+      end_callback(L, rt); /* the root raises it */
+      lua_settop(L, top);
       return;
     }
     lua_pushcfunction(L, l_report);
@@ -93,6 +104,7 @@ void neap__handle_run(neap__handle *handle, lua_State *L) {
       neap__unhandled(rt, "Exception in callback",
                       "not enough memory to report an error of a callback");
   }
+  end_callback(L, rt);
   lua_settop(L, top);
 }
 

@@ -136,6 +136,7 @@ struct neap__future {
 };
 #define NEAP__OUTCOME 1
 #define NEAP__EXTRA 2
+#define NEAP__CONTEXT 3 /* of a task; only once ContextVars are in use */
 
 struct neap_task {
   neap__future future;
@@ -168,7 +169,7 @@ struct neap__lost {
 };
 
 /* A loop callback: what call_soon and its kin return. User value 1 is the function,
- * the arguments follow. */
+ * the arguments follow, and then its context. */
 struct neap__handle {
   neap__item item;
   neap__timer timer;
@@ -317,6 +318,7 @@ struct neap_runtime {
   uint64_t last_id;
   neap__deadline *free_deadlines;
   uint64_t last_deadline;
+  uint32_t callback; /* slot of the Handle that runs, or 0 */
   neap_task *cancel_list;  /* what neap__cancel has still to do */
   neap_task *cancel_first; /* with whom it began */
   uint64_t cancel_mark;    /* how many lists there were */
@@ -365,6 +367,7 @@ struct neap_runtime {
   bool any_seen;    /* some task's coroutine was given to Lua code */
   bool exiting;     /* SystemExit was raised in the root */
   bool deadlock;    /* why the root's wait ends */
+  bool contexts;    /* a ContextVar was set */
 };
 
 /* ---- error.c: error objects and classes ---------------------------------- */
@@ -561,6 +564,15 @@ lua_State *neap__inner_coroutine(lua_State *co);
 void neap__pcall_open(lua_State *L, neap_runtime *rt);
 /* Whether a C function is one of them, or stands for a handler of xpcall's. */
 bool neap__is_protected(lua_CFunction f);
+
+/* ---- context.c: ContextVar --------------------------------------------------- */
+
+void neap__context_open(lua_State *L, neap_runtime *rt);
+/* Gives the Task or Handle on top, which is being made, a copy of the context of what
+ * runs, as its user value n. [-0, +0, m] */
+void neap__copy_context(lua_State *L, neap_runtime *rt, int n);
+/* The Task at index 1 is done. [-0, +0, m] */
+void neap__drop_context(lua_State *L);
 
 /* ---- anchor.c, future.c, task.c ------------------------------------------------------- */
 
@@ -760,6 +772,7 @@ enum neap__reg {
   NEAP__R_REPORT,   /* the string that neap_report gave last */
   NEAP__R_DUMP,     /* the string that neap_dump gave last */
   NEAP__R_ROOT,     /* what a task has as its extra, for the root */
+  NEAP__R_CONTEXT,  /* the root's context, or false */
   NEAP__R_DEADLOCK, /* the DeadlockError that the root is about to raise */
   NEAP__REGS
 };

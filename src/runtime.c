@@ -196,6 +196,7 @@ static void open_core(lua_State *L, neap_runtime *rt) {
   neap__require_open(L, rt);
   neap__coro_open(L, rt);
   neap__pcall_open(L, rt);
+  neap__context_open(L, rt);
   neap__embed_install(L);
   lua_pushliteral(L, NEAP_VERSION);
   lua_setfield(L, -2, "_VERSION");

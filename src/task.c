@@ -111,6 +111,7 @@ static int body_k(lua_State *L, int status, lua_KContext context) {
   } else {
     fail(L, task);
   }
+  if (NEAP__UNLIKELY(task->future.loop->rt->contexts)) neap__drop_context(L);
   return 0;
 }
 
@@ -122,6 +123,7 @@ static int body(lua_State *L) {
   task->body = frame.i_ci;
   if (NEAP__UNLIKELY(task->must_cancel)) { /* before it could start */
     end_cancelled(L, task);
+    neap__drop_context(L);
     return 0;
   }
   int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2,
@@ -171,12 +173,13 @@ neap_task *neap__spawn(lua_State *L, neap_runtime *rt, neap__loop *loop,
   int function = lua_gettop(L) - nargs;
   luaL_checkstack(L, 6, "too many arguments");
   if (rt->shut || loop->closed) luaL_error(L, "Event loop is closed");
-  neap_task *task = lua_newuserdatauv(L, sizeof *task, 2);
+  neap_task *task = lua_newuserdatauv(L, sizeof *task, 2 + rt->contexts);
   memset(task, 0, sizeof *task);
   task->future.is_task = 1;
   task->future.loop = loop;
   neap__push_class(L, rt, NEAP__K_TASK);
   lua_setmetatable(L, -2);
+  if (NEAP__UNLIKELY(rt->contexts)) neap__copy_context(L, rt, NEAP__CONTEXT);
   task->site = neap__site_at(L, rt, level);
   lua_State *co = fresh_coroutine(L, function);
   uint32_t slot;
@@ -355,6 +358,7 @@ static int l_destroyed(lua_State *L) {
   lua_setiuservalue(L, 1, NEAP__OUTCOME);
   if (task->future.state == NEAP__PENDING)
     neap__complete(&task->future, NEAP__CANCELLED);
+  neap__drop_context(L);
   return 0;
 }
 
