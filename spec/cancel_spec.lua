@@ -254,7 +254,7 @@ describe("cancelling", function()
         local self = neap.current_task()
         local err = catch(neap.sleep, 100)
         raised = raised + 1
-        assert.equal("second", err.message)
+        assert.equal("first", err.message)
         assert.equal(2, self:cancelling())
         assert.equal(1, self:uncancel())
         assert.equal(0, self:uncancel())

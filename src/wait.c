@@ -285,6 +285,7 @@ int neap__yield(neap_runtime *rt, lua_State *L, const char *name) {
   neap_task *task = rt->current;
   neap_wait *wait = &task->own;
   wait->name = name;
+  wait->status = 0;
   wait->flags = NEAP__INTERNAL | NEAP__WOKEN;
   wait->task = task;
   neap__link_of(wait)->object = NULL;
@@ -411,13 +412,23 @@ static void set_message(lua_State *L, neap_task *task, int message) {
   lua_pop(L, 1);
 }
 
+/* Whether a cancellation is on its way to the task by its wait: that one's message
+ * stays, as in asyncio. */
+static bool is_told(const neap_task *task) {
+  const neap_wait *wait = task->wait;
+  if (wait == NULL) return false;
+  if (wait->flags & NEAP__WOKEN) return wait->status == UV_ECANCELED;
+  return (wait->flags & NEAP__ABORTING) != 0;
+}
+
 /* Works off the list; each may push what it waits for. */
 static void flush(neap_runtime *rt, lua_State *L, int message) {
   neap_task *task;
   while ((task = rt->cancel_list) != NULL) {
     rt->cancel_list = task->cancel_next == task ? NULL : task->cancel_next;
     task->cancel_next = NULL;
-    if (message != 0 && lua_checkstack(L, 4)) set_message(L, task, message);
+    if (message != 0 && !is_told(task) && lua_checkstack(L, 4))
+      set_message(L, task, message);
     cancel_one(task);
   }
   rt->cancel_mark++;

@@ -10,9 +10,9 @@ local function show(value)
     local rounded = math.floor(value * 1e6 + 0.5) / 1e6
     return ("%g"):format(rounded)
   elseif type(value) == "userdata" then
-    local meta = getmetatable(value)
-    if meta.__name == "neap.Task" then return value:get_name() end
-    if meta.__name == "neap.Future" then return "future" end
+    local text = tostring(value)
+    if text:find "^<Task" then return value:get_name() end
+    if text:find "^<Future" then return "future" end
   elseif neap.ExceptionGroup:is(value) then
     return ("%s: %s %s"):format(value.name, value.message, show(value.errors))
   elseif type(value) == "table" and not neap.Error:is(value) then

@@ -1,0 +1,13 @@
+-- Cleanup may take its time; whoever awaits the task waits for it.
+local task = neap.create_task(function()
+  local _f <close> = finally(function()
+    neap.sleep(3)
+    log("cleaned", now())
+  end)
+  neap.sleep(10)
+end)
+neap.sleep(1)
+task:cancel()
+log(task:done(), task:cancelled())
+local _, err = pcall(task.await, task)
+log(err, now(), task:cancelled())

@@ -1,0 +1,15 @@
+-- Cancelling a task that awaits another cancels that one first, message included.
+local task_in = neap.create_task(function()
+  local _, err = pcall(neap.sleep, 10)
+  log("inner", err)
+  error(err, 0)
+end)
+local task_out = neap.create_task(function()
+  local _, err = pcall(task_in.await, task_in)
+  log("outer", err, task_in:done())
+  error(err, 0)
+end)
+neap.sleep(1)
+log(task_out:cancel "why", task_in:cancelling(), task_out:cancelling())
+neap.wait { task_out }
+log(task_in:cancelled(), task_out:cancelled())

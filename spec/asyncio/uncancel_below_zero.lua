@@ -1,0 +1,10 @@
+-- The counter does not go below 0.
+log(neap.current_task():uncancel(), neap.current_task():cancelling())
+local task = neap.create_task(function()
+  pcall(neap.sleep, 1)
+  local self = neap.current_task()
+  log(self:uncancel(), self:uncancel(), self:cancelling())
+end)
+neap.sleep(0)
+task:cancel()
+task:await()
