@@ -293,7 +293,7 @@ _doctest:
 
 # ---- benchmarks ------------------------------------------------------------
 
-BENCHES ?= spawn idle switch gather lock startup
+BENCHES ?= spawn idle switch gather queue lock startup
 .PHONY: bench
 bench: deps ## neap's own benchmarks, one line each
 	@$(SUB) -s -j$(JOBS) all
@@ -307,7 +307,7 @@ bench-peers: deps ## the same beside other runtimes (needs ../shared/peers)
 	@$(SUB) -s -j$(JOBS) all
 	@mkdir -p build/peers && cp -r $(PEERS_DIR)/. build/peers/
 	@SUBJECT=$(B)/neap SUBJECT_DIR=scripts/bench SUBJECT_NAME=neap \
-	  build/peers/run.sh spawn idle idle1m switch gather lock startup
+	  build/peers/run.sh spawn idle idle1m switch gather queue lock startup
 
 # ---- checks ----------------------------------------------------------------
 

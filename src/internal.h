@@ -812,6 +812,8 @@ void neap__lock_open(lua_State *L, neap_runtime *rt);
 void neap__event_open(lua_State *L, neap_runtime *rt);
 void neap__condition_open(lua_State *L, neap_runtime *rt);
 void neap__semaphore_open(lua_State *L, neap_runtime *rt);
+void neap__barrier_open(lua_State *L, neap_runtime *rt);
+void neap__queue_open(lua_State *L, neap_runtime *rt);
 
 /* ---- small helpers ------------------------------------------------------------ */
 

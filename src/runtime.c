@@ -193,6 +193,8 @@ static void open_core(lua_State *L, neap_runtime *rt) {
   neap__condition_open(L, rt);
   neap__semaphore_open(L, rt);
   neap__dump_open(L, rt);
+  neap__barrier_open(L, rt);
+  neap__queue_open(L, rt);
   neap__require_open(L, rt);
   neap__coro_open(L, rt);
   neap__pcall_open(L, rt);

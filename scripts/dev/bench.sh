@@ -13,6 +13,7 @@ for name in "$@"; do
     idle1m) name=idle args=(1000000 15) ;;
     switch) args=(5000000) ;;
     gather) args=(1000) ;;
+    queue) args=(2000000) ;;
     lock) args=(1000000) ;;
     *) args=() ;;
   esac
