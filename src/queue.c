@@ -19,8 +19,12 @@
 #define CAP_KEPT 256 /* not worth making smaller */
 #define CAP_MAX ((size_t)INT_MAX / 4 + 1)
 
+static inline neap__queue *self_in(lua_State *L, neap_runtime *rt) {
+  return neap__check_tagged(L, rt, 1, NEAP__K_QUEUE, "Queue");
+}
+
 static neap__queue *self(lua_State *L) {
-  return neap__check_tagged(L, neap__rt(L), 1, NEAP__K_QUEUE, "Queue");
+  return self_in(L, neap__rt(L));
 }
 
 /* ---- items ----------------------------------------------------------------- */
@@ -43,7 +47,7 @@ static void resize(lua_State *L, neap__queue *q, size_t cap) {
     lua_setiuservalue(L, 1, NEAP__ITEMS);
     q->head = 0;
     q->cap = cap;
-    q->room = cap < q->limit ? cap : q->limit;
+    q->room = q->shut ? 0 : cap < q->limit ? cap : q->limit;
     q->change++;
   } else {
     lua_pop(L, 1);
@@ -57,7 +61,7 @@ static inline bool has_room(const neap__queue *q) {
 /* Whether a newcomer may put something in; makes the table larger for it. */
 static bool make_room(lua_State *L, neap__queue *q) {
   while (!has_room(q)) {
-    if (q->size + q->coming >= q->limit) return false;
+    if (q->shut || q->size + q->coming >= q->limit) return false;
     resize(L, q, q->cap == 0 ? CAP_FIRST : 2 * q->cap);
   }
   return true;
@@ -79,20 +83,16 @@ static inline lua_Integer next_place(const neap__queue *q) {
   }
 }
 
-/* Item at index 2. As neap__heap_put. */
-static inline bool store(lua_State *L, neap__queue *q, bool kept) {
-  if (q->order == NEAP__PRIORITY) return neap__heap_put(L, q, kept);
+/* Item at index 2; there is a place. [-0, +1, -] */
+static inline void ring_store(lua_State *L, neap__queue *q) {
   lua_getiuservalue(L, 1, NEAP__ITEMS);
   lua_pushvalue(L, 2);
   lua_rawseti(L, -2, (lua_Integer)((q->head + q->size) & (q->cap - 1)) + 1);
-  lua_pop(L, 1);
   q->size++;
-  return true;
 }
 
-/* As neap__heap_take. */
-static inline bool take(lua_State *L, neap__queue *q, bool kept) {
-  if (q->order == NEAP__PRIORITY) return neap__heap_take(L, q, kept);
+/* Pushes the next item. [-0, +2, -] */
+static inline void ring_take(lua_State *L, neap__queue *q) {
   lua_Integer place = next_place(q);
   lua_getiuservalue(L, 1, NEAP__ITEMS);
   lua_rawgeti(L, -1, place);
@@ -100,6 +100,19 @@ static inline bool take(lua_State *L, neap__queue *q, bool kept) {
   lua_rawseti(L, -3, place);
   if (q->order == NEAP__FIFO) q->head = (size_t)place & (q->cap - 1);
   q->size--;
+}
+
+/* Item at index 2. As neap__heap_put. [-0, +(0|1), e] */
+static bool store(lua_State *L, neap__queue *q, bool kept) {
+  if (q->order == NEAP__PRIORITY) return neap__heap_put(L, q, kept);
+  ring_store(L, q);
+  return true;
+}
+
+/* As neap__heap_take; the item is on top. [-0, +(0|1|2), e] */
+static bool take(lua_State *L, neap__queue *q, bool kept) {
+  if (q->order == NEAP__PRIORITY) return neap__heap_take(L, q, kept);
+  ring_take(L, q);
   return true;
 }
 
@@ -190,12 +203,25 @@ static int put_finish(lua_State *L, neap_wait *wait) {
 }
 
 /* Puts the item at index 2 in without waiting; false when there is no place. */
-static inline bool put_now(lua_State *L, neap__queue *q) {
+static bool put_now(lua_State *L, neap__queue *q) {
   do {
-    bool room = NEAP__LIKELY(has_room(q)) || make_room(L, q);
-    if (NEAP__UNLIKELY(q->shut)) neap__raise(L, NEAP__QUEUESHUTDOWN, NULL);
+    bool room = make_room(L, q);
+    if (q->shut) neap__raise(L, NEAP__QUEUESHUTDOWN, NULL);
     if (!room) return false;
-  } while (NEAP__UNLIKELY(!store(L, q, false)));
+  } while (!store(L, q, false));
+  stored(q);
+  return true;
+}
+
+/* The same for what is done most. Looks at the arguments first. */
+static inline bool put_fast(lua_State *L, neap__queue *q) {
+  if (NEAP__UNLIKELY(lua_gettop(L) != 2)) {
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+  }
+  if (NEAP__UNLIKELY(!has_room(q) || q->order == NEAP__PRIORITY))
+    return put_now(L, q);
+  ring_store(L, q);
   stored(q);
   return true;
 }
@@ -212,20 +238,15 @@ static int wait_to_put(lua_State *L, neap_runtime *rt, neap__queue *q) {
 /* queue:put(item): waits while the queue is full. Raises QueueShutDown. */
 static int l_put(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  neap__queue *q = self(L);
-  luaL_checkany(L, 2);
-  lua_settop(L, 2);
+  neap__queue *q = self_in(L, rt);
   neap__check_again(rt, L, "Queue:put");
-  if (NEAP__LIKELY(put_now(L, q))) return 0;
-  return wait_to_put(L, rt, q);
+  return NEAP__LIKELY(put_fast(L, q)) ? 0 : wait_to_put(L, rt, q);
 }
 
 /* queue:put_nowait(item). Raises QueueFull, QueueShutDown. */
 static int l_put_nowait(lua_State *L) {
   neap__queue *q = self(L);
-  luaL_checkany(L, 2);
-  lua_settop(L, 2);
-  return put_now(L, q) ? 0 : neap__raise(L, NEAP__QUEUEFULL, NULL);
+  return put_fast(L, q) ? 0 : neap__raise(L, NEAP__QUEUEFULL, NULL);
 }
 
 /* ---- get --------------------------------------------------------------------- */
@@ -264,13 +285,37 @@ static int false_end(lua_State *L) {
                        "the items by Queue:get)");
 }
 
+/* Takes an item without waiting and pushes it; false when there is none. */
+static bool get_now(lua_State *L, neap__queue *q) {
+  if (q->cap > CAP_KEPT && q->size + q->coming < q->cap / 8)
+    resize(L, q, q->cap / 4);
+  do {
+    if (!has_item(q)) return false;
+    if (is_false_end(L, q)) return false_end(L);
+  } while (!take(L, q, false));
+  pass_place(q);
+  return true;
+}
+
+/* The same for what is done most, with the queue alone in the frame. */
+static inline bool get_fast(lua_State *L, neap__queue *q) {
+  if (NEAP__UNLIKELY(lua_gettop(L) != 1)) lua_settop(L, 1);
+  if (NEAP__UNLIKELY(!has_item(q) || q->cap > CAP_KEPT ||
+                     q->order == NEAP__PRIORITY))
+    return get_now(L, q);
+  ring_take(L, q);
+  pass_place(q);
+  return true;
+}
+
 static int get_finish(lua_State *L, neap_wait *wait) {
   neap__queue *q = neap__link_of(wait)->object;
   if (L == NULL || wait->status < 0) {
     if (q != NULL) item_used(q);
     return L == NULL ? 0 : neap__raise_cancelled(L, neap__rt(L));
   }
-  if (q == NULL) return at_end(L);
+  if (q == NULL) /* another may have left it an item after the shutdown */
+    return get_now(L, lua_touserdata(L, 1)) ? 1 : at_end(L);
   if (q->size > 0 && is_false_end(L, q)) {
     item_used(q);
     return false_end(L);
@@ -293,18 +338,6 @@ static int get_finish(lua_State *L, neap_wait *wait) {
   return 1;
 }
 
-/* Takes an item without waiting and pushes it; false when there is none. */
-static inline bool get_now(lua_State *L, neap__queue *q) {
-  if (NEAP__UNLIKELY(q->cap > CAP_KEPT) && (q->size + q->coming) < q->cap / 8)
-    resize(L, q, q->cap / 4);
-  do {
-    if (!has_item(q)) return false;
-    if (is_false_end(L, q)) return false_end(L);
-  } while (NEAP__UNLIKELY(!take(L, q, false)));
-  pass_place(q);
-  return true;
-}
-
 static int wait_to_get(lua_State *L, neap_runtime *rt, neap__queue *q,
                        const char *name) {
   neap__check_park(rt, L, name);
@@ -316,34 +349,30 @@ static int wait_to_get(lua_State *L, neap_runtime *rt, neap__queue *q,
   return neap__park(rt, L, wait);
 }
 
-/* For l_get and the iterator, who have set up their frames. */
-static inline int get(lua_State *L, neap_runtime *rt, neap__queue *q,
-                      const char *name) {
-  neap__check_again(rt, L, name);
-  if (NEAP__LIKELY(get_now(L, q))) return 1;
-  return q->shut ? at_end(L) : wait_to_get(L, rt, q, name);
-}
-
 /* queue:get() -> the next item; waits while there is none. Raises QueueShutDown. */
 static int l_get(lua_State *L) {
-  neap__queue *q = self(L);
-  lua_settop(L, 1);
-  return get(L, neap__rt(L), q, "Queue:get");
+  neap_runtime *rt = neap__rt(L);
+  neap__queue *q = self_in(L, rt);
+  neap__check_again(rt, L, "Queue:get");
+  return NEAP__LIKELY(get_fast(L, q)) ? 1 : wait_to_get(L, rt, q, "Queue:get");
 }
 
 /* queue:get_nowait() -> the next item. Raises QueueEmpty, QueueShutDown. */
 static int l_get_nowait(lua_State *L) {
   neap__queue *q = self(L);
-  lua_settop(L, 1);
-  if (get_now(L, q)) return 1;
+  if (get_fast(L, q)) return 1;
   return neap__raise(L, q->shut ? NEAP__QUEUESHUTDOWN : NEAP__QUEUEEMPTY, NULL);
 }
 
+/* The iterator: a frame of the queue and true. */
 static int l_next(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
   lua_settop(L, 0);
   lua_pushvalue(L, lua_upvalueindex(2));
   lua_pushboolean(L, 1);
-  return get(L, neap__rt(L), lua_touserdata(L, 1), "Queue:iter");
+  neap__check_again(rt, L, "Queue:iter");
+  neap__queue *q = lua_touserdata(L, 1);
+  return get_now(L, q) ? 1 : wait_to_get(L, rt, q, "Queue:iter");
 }
 
 /* queue:iter() -> an iterator over the items, which waits for each. Its loop ends when
@@ -397,12 +426,14 @@ static int l_task_done(lua_State *L) {
 /* ---- the rest -------------------------------------------------------------------- */
 
 static void shut_down(lua_State *L, neap__queue *q, bool immediate) {
+  if (!q->shut) q->change++; /* who compares for a put looks again */
   q->shut = true;
+  q->room = 0;
   if (immediate) {
     size_t n = q->size;
     lua_pushnil(L);
     lua_setiuservalue(L, 1, NEAP__ITEMS);
-    q->size = q->head = q->cap = q->room = 0;
+    q->size = q->head = q->cap = 0;
     q->change++;
     finished(q, n);
   }

@@ -18,7 +18,7 @@ typedef struct neap__queue {
   size_t size;     /* items that are there */
   size_t given;    /* of these, kept for getters that are woken */
   size_t coming;   /* free places that are kept for putters that are woken */
-  size_t room;     /* the smaller of `limit` and `cap` */
+  size_t room;     /* the smaller of `limit` and `cap`; 0 after shutdown */
   size_t limit;    /* SIZE_MAX: none */
   size_t cap;      /* 0, or a power of 2; at least size + coming */
   size_t head;     /* of the ring, from 0 */
