@@ -11,6 +11,53 @@
 /* Deadlines nearer than this are looked at in the very next turn. */
 #define SOON 20000 /* ns */
 
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#define NEAR 50000 /* ns that are reckoned from one reading of the clock */
+#define UNDISTURBED 5000 /* ticks that reading the clock may take */
+#define MEASURE 2000000  /* ns over which the counter's pace is measured */
+
+/* Reads the clock, and takes the counter's pace from time to time. */
+static int64_t read_clock(neap_runtime *rt, uint64_t ticks) {
+  neap__pace *pace = &rt->pace;
+  int64_t now = neap__now(rt);
+  if (__builtin_ia32_rdtsc() - ticks > UNDISTURBED) return now;
+  int64_t span = now - pace->first_ns;
+  if (pace->first_ns == 0 || span > 1000 * (int64_t)MEASURE ||
+      ticks <= pace->first_ticks) {
+    pace->first_ns = now;
+    pace->first_ticks = ticks;
+  } else if (span > MEASURE) {
+    uint64_t passed = ticks - pace->first_ticks;
+    pace->mult = ((uint64_t)span << 32) / passed;
+    pace->window = (uint64_t)((double)NEAR * (double)passed / (double)span);
+    pace->first_ns = now;
+    pace->first_ticks = ticks;
+  }
+  pace->ticks = ticks;
+  pace->ns = now;
+  return now;
+}
+
+/* The counter may be of another processor, stopped or set back: what is reckoned by it
+ * is never more than NEAR from a reading of the clock. */
+int64_t neap__now_near(neap_runtime *rt) {
+  if (NEAP__UNLIKELY(rt->frozen)) return neap__now(rt);
+  uint64_t ticks = __builtin_ia32_rdtsc();
+  uint64_t passed = ticks - rt->pace.ticks;
+  if (NEAP__LIKELY(passed < rt->pace.window))
+    return rt->pace.ns + (int64_t)((passed * rt->pace.mult) >> 32);
+  return read_clock(rt, ticks);
+}
+
+#else
+
+int64_t neap__now_near(neap_runtime *rt) {
+  return neap__now(rt);
+}
+
+#endif
+
 void neap__timer_reserve(lua_State *L, neap__loop *loop) {
   if (NEAP__LIKELY(loop->heap_len < loop->heap_cap)) return;
   uint32_t cap = loop->heap_cap < 64 ? 64 : loop->heap_cap + loop->heap_cap / 2;

@@ -289,6 +289,16 @@ struct neap__teller {
 #define NEAP__NOBODY UINT64_MAX
 #define NEAP__CALLBACK (UINT64_MAX - 1)
 
+/* How the processor's counter runs against the clock: see neap__now_near. */
+typedef struct neap__pace {
+  uint64_t ticks; /* when the clock was read last */
+  int64_t ns;
+  uint64_t window; /* ticks for which that may be reckoned from; 0: not yet */
+  uint64_t mult;   /* ns << 32 for a tick */
+  uint64_t first_ticks; /* where the present measuring began */
+  int64_t first_ns;
+} neap__pace;
+
 struct neap_runtime {
   lua_State *L; /* the main thread */
   neap_task *current;
@@ -336,6 +346,7 @@ struct neap_runtime {
   lua_State *hook_L;        /* there */
   lua_Hook hook;            /* the program's own, while ours is in its place */
   int hook_mask, hook_count;
+  neap__pace pace;
   /* for tests */
   int64_t virtual_now; /* ns, while `frozen` */
   int64_t ahead;       /* ns by which earlier jumps put us before the system */
@@ -460,6 +471,9 @@ static inline int64_t neap__to_ns(double seconds) {
   int64_t ns = (int64_t)exact;
   return ns + ((double)ns < exact);
 }
+/* The same to within a microsecond or so, in half the time: for what is armed from
+ * now on by the hundred thousand. */
+int64_t neap__now_near(neap_runtime *rt);
 /* Makes room, so that the next arming cannot fail; raises for memory. */
 void neap__timer_reserve(lua_State *L, neap__loop *loop);
 /* `now` is the clock, for who just read it anyway. */

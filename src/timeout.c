@@ -164,10 +164,14 @@ static int new_timeout(lua_State *L, neap_runtime *rt, double when, int64_t ns,
  * TimeoutError after `delay` seconds. nil: no deadline yet. */
 static int l_timeout(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  if (lua_isnoneornil(L, 1)) return new_timeout(L, rt, NAN, NONE, 0);
-  lua_Number delay = luaL_checknumber(L, 1);
-  luaL_argcheck(L, delay == delay, 1, "seconds expected, got NaN");
-  int64_t now = neap__now(rt);
+  int is_number;
+  lua_Number delay = lua_tonumberx(L, 1, &is_number);
+  if (NEAP__UNLIKELY(!is_number || delay != delay)) {
+    if (lua_isnoneornil(L, 1)) return new_timeout(L, rt, NAN, NONE, 0);
+    luaL_checknumber(L, 1);
+    luaL_argerror(L, 1, "seconds expected, got NaN");
+  }
+  int64_t now = neap__now_near(rt);
   return new_timeout(L, rt, NAN, now + neap__to_ns(delay), now);
 }
 

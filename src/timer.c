@@ -50,7 +50,7 @@ static int l_sleep(lua_State *L) {
   neap__own_wait(rt, sleep_abort, sleep_finish, "neap.sleep");
   neap__timer *timer = &neap__link_of(wait)->timer;
   timer->fire = on_due;
-  int64_t now = neap__now(rt);
+  int64_t now = neap__now_near(rt);
   neap__timer_arm(loop, timer, now + neap__to_ns(delay), now);
   return neap__park(rt, L, wait);
 }
