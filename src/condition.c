@@ -46,13 +46,12 @@ static int retake(lua_State *L, condition *cond, int what);
 
 static int retake_finish(lua_State *L, neap_wait *wait) {
   if (L == NULL) {
-    neap__lock_taken(NULL, neap__link_of(wait)->object, wait);
+    neap__lock_taken(neap__link_of(wait)->object, wait);
     return 0;
   }
   condition *cond = lua_touserdata(L, 1);
   int what = (int)lua_tointeger(L, 2);
-  if (neap__lock_taken(neap__rt(L), cond->lock, wait))
-    return wait_over(L, cond, what);
+  if (neap__lock_taken(cond->lock, wait)) return wait_over(L, cond, what);
   return retake(L, cond, what | CANCELLED);
 }
 

@@ -328,7 +328,7 @@ struct neap_runtime {
   uint64_t last_id;
   neap__deadline *free_deadlines;
   uint64_t last_deadline;
-  uint32_t callback; /* slot of the Handle that runs, or 0 */
+  uint32_t callback;       /* slot of the Handle that runs, or 0 */
   neap_task *cancel_list;  /* what neap__cancel has still to do */
   neap_task *cancel_first; /* with whom it began */
   uint64_t cancel_mark;    /* how many lists there were */

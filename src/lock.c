@@ -28,21 +28,21 @@ static inline void take(neap_runtime *rt, neap__lock *lock) {
   lock->holder = rt->current != NULL ? rt->current->id : NEAP__CALLBACK;
 }
 
-bool neap__lock_taken(neap_runtime *rt, neap__lock *lock, neap_wait *wait) {
+bool neap__lock_taken(neap__lock *lock, neap_wait *wait) {
   if (lock->granted == wait) lock->granted = NULL;
   if (wait->status == UV_ECANCELED) {
     grant(lock); /* it may have been meant for this task */
     return false;
   }
-  take(rt, lock);
+  lock->locked = true;
+  lock->holder = neap__container_of(wait, neap_task, own)->id;
   return true;
 }
 
 static int lock_finish(lua_State *L, neap_wait *wait) {
   neap__lock *lock = neap__link_of(wait)->object;
-  neap_runtime *rt = L != NULL ? neap__rt(L) : NULL; /* NULL: only to let go */
-  if (!neap__lock_taken(rt, lock, wait))
-    return L == NULL ? 0 : neap__raise_cancelled(L, rt);
+  if (!neap__lock_taken(lock, wait))
+    return L == NULL ? 0 : neap__raise_cancelled(L, neap__rt(L));
   lua_settop(L, 1);
   return 1;
 }

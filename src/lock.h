@@ -22,7 +22,7 @@ bool neap__lock_try(neap_runtime *rt, neap__lock *lock);
 /* Puts a wait in line; it is woken when its turn has come. */
 void neap__lock_enqueue(neap__lock *lock, neap_wait *wait);
 /* In the finish of such a wait: true, the lock is taken; false, cancelled. */
-bool neap__lock_taken(neap_runtime *rt, neap__lock *lock, neap_wait *wait);
+bool neap__lock_taken(neap__lock *lock, neap_wait *wait);
 /* Pushes "<Lock locked>". [-0, +1, m] */
 void neap__lock_push(lua_State *L, const void *lock);
 /* Raises when it is not held. */
