@@ -1,4 +1,4 @@
--- The inner task has ended, the outer not yet run: cancelling the outer finds nothing to forward to.
+-- The inner task has ended, the outer not yet run: a cancellation is not forwarded any more.
 local fut = neap.Future()
 local task_in = neap.create_task(function()
   fut:await()

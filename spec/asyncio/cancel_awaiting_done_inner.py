@@ -1,4 +1,4 @@
-# The inner task has ended, the outer not yet run: cancelling the outer finds nothing to forward to.
+# The inner task has ended, the outer not yet run: a cancellation is not forwarded any more.
 async def inner():
     await fut
     return "inner"

@@ -2,7 +2,7 @@
 local task = neap.create_task(function()
   log("cancel", neap.current_task():cancel "self")
   log "goes on"
-  local ok, err = pcall(neap.sleep, 5)
+  local _, err = pcall(neap.sleep, 5)
   log("in the wait", err, now())
   error(err, 0)
 end)

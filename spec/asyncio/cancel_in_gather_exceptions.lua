@@ -7,7 +7,8 @@ local function child(name, cleanup)
   neap.sleep(10)
 end
 local task = neap.create_task(function()
-  local ok, list = pcall(neap.gather, { function() child("a", 1) end, function() child("b", 2) end },
+  local children = { function() child("a", 1) end, function() child("b", 2) end }
+  local ok, list = pcall(neap.gather, children,
     { return_exceptions = true })
   if ok then log(list) return end
   log("parent", kind(list), now())

@@ -102,8 +102,8 @@ def run(name):
     asyncio.set_event_loop(loop)
     space = {key: getattr(asyncio, key) for key in asyncio.__all__}
     space.update(
-        asyncio=asyncio, ContextVar=contextvars.ContextVar, Error=Error, loop=loop, start=0,
-        now=loop.time, log=TRACE.log, kind=kind, turns=turns, __name__=name)
+        asyncio=asyncio, gc=gc, ContextVar=contextvars.ContextVar, Error=Error, Loop=Loop,
+        loop=loop, start=0, now=loop.time, log=TRACE.log, kind=kind, turns=turns, __name__=name)
     path = HERE / (name + ".py")
     code = compile(path.read_text(), str(path), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     runner = asyncio.Runner(loop_factory=lambda: loop)
@@ -115,7 +115,8 @@ def run(name):
             runner.run(as_coroutine(code, space))
     except BaseException as error:
         TRACE.log("main raised", error)
-    runner.close()
+    if not loop.is_closed():
+        runner.close()
     space.clear()
     gc.collect()
     asyncio.set_event_loop(None)

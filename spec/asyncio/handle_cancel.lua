@@ -1,0 +1,15 @@
+-- A handle that is cancelled does not run, also when it stood in the queue already.
+local soon = loop:call_soon(log, "not run")
+local later = loop:call_later(1, log, "not run either")
+soon:cancel()
+later:cancel()
+later:cancel()
+log(soon:cancelled(), later:cancelled(), later:when() - start)
+local kept = loop:call_later(1, log, "runs")
+local second
+loop:call_later(2, function() second:cancel() end)
+second = loop:call_later(2, log, "cancelled by the one before")
+neap.sleep(3)
+log(kept:cancelled(), second:cancelled())
+kept:cancel()
+log(kept:cancelled())

@@ -1,0 +1,10 @@
+-- A task that is cancelled between two runs gets the error in the next one.
+local task = loop:create_task(function()
+  local _f <close> = finally(function() log("finally", now()) end)
+  neap.sleep(10)
+end)
+loop:call_later(1, function() loop:stop() end)
+loop:run_forever()
+log(task:cancel "between", task:done())
+local _, err = pcall(loop.run_until_complete, loop, task)
+log(err)

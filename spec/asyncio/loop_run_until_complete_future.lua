@@ -1,0 +1,10 @@
+-- Runs until a future is done; one that is done already takes a pass of the loop.
+local fut = neap.Future()
+loop:call_later(1, function() fut:set_result "set" end)
+log(loop:run_until_complete(fut), now())
+loop:call_soon(log, "a pass")
+log(loop:run_until_complete(fut))
+fut = neap.Future()
+fut:cancel()
+local _, err = pcall(loop.run_until_complete, loop, fut)
+log(kind(err))

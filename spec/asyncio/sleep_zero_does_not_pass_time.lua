@@ -1,0 +1,6 @@
+-- As long as something is ready, no deadline is skipped to.
+loop:call_later(0.001, log, "timer")
+turns(50)
+log("50 turns", now())
+neap.sleep(0.001)
+log("slept", now())

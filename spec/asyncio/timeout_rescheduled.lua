@@ -1,0 +1,13 @@
+-- reschedule moves the deadline, forward, backward and away.
+local _, err = pcall(function()
+  local cm <close> = neap.timeout(1)
+  cm:reschedule(start + 3)
+  neap.sleep(2)
+  log("past the first deadline", cm:when() - start)
+  cm:reschedule(nil)
+  neap.sleep(2)
+  log("past the second", cm:when())
+  cm:reschedule(loop:time() + 1)
+  neap.sleep(10)
+end)
+log(kind(err), now())
