@@ -100,7 +100,7 @@ def run(name):
     TRACE = Trace()
     loop = Loop()
     asyncio.set_event_loop(loop)
-    space = {key: getattr(asyncio, key) for key in asyncio.__all__}
+    space = {key: value for key, value in vars(asyncio).items() if not key.startswith("_")}
     space.update(
         asyncio=asyncio, gc=gc, ContextVar=contextvars.ContextVar, Error=Error, Loop=Loop,
         loop=loop, start=0, now=loop.time, log=TRACE.log, kind=kind, turns=turns, __name__=name)

@@ -1,0 +1,12 @@
+# Callbacks run in the context in which they were scheduled.
+var = ContextVar("var", default="default")
+var.set("first")
+loop.call_soon(lambda: log("soon", var.get()))
+loop.call_later(1, lambda: log("later", var.get()))
+fut = loop.create_future()
+fut.add_done_callback(lambda f: log("done callback", var.get()))
+var.set("second")
+fut.set_result(None)
+loop.call_soon(lambda: var.set("by callback"))
+await sleep(2)
+log(var.get())

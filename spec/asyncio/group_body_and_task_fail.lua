@@ -1,0 +1,11 @@
+-- A task fails, and the block turns its cancellation into another error: both are there.
+local _, err = pcall(function()
+  local group <close> = neap.TaskGroup()
+  group:create_task(function()
+    neap.sleep(1)
+    error(neap.Error "task")
+  end)
+  local _f <close> = finally(function() error(neap.Error "body") end)
+  neap.sleep(10)
+end)
+log(err, neap.current_task():cancelling())

@@ -1,0 +1,15 @@
+-- Errors of siblings, also those raised by the cancellation, are all in the group, in order.
+local function bad(name, delay)
+  neap.sleep(delay)
+  error(neap.Error(name))
+end
+local _, err = pcall(function()
+  local group <close> = neap.TaskGroup()
+  group:create_task(function()
+    local _f <close> = finally(function() error(neap.Error "while cancelled") end)
+    neap.sleep(10)
+  end)
+  group:create_task(bad, "one", 1)
+  group:create_task(bad, "two", 1)
+end)
+log(err, #err.errors)

@@ -1,0 +1,11 @@
+-- A time-out inside of the block: its error fails the group.
+local _, err = pcall(function()
+  local group <close> = neap.TaskGroup()
+  group:create_task(function()
+    local _f <close> = finally(function() log("child", now()) end)
+    neap.sleep(10)
+  end)
+  local _t <close> = neap.timeout(1)
+  neap.sleep(5)
+end)
+log({ kind(err.errors[1]) }, now(), neap.current_task():cancelling())

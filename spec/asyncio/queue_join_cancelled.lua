@@ -1,0 +1,18 @@
+-- One who joins is cancelled: the others are not affected.
+local queue = neap.Queue()
+queue:put_nowait(1)
+local function joiner(name)
+  queue:join()
+  log(name, "joined")
+end
+local a, b = neap.create_task(joiner, "a"), neap.create_task(joiner, "b")
+neap.sleep(0)
+a:cancel()
+neap.sleep(1)
+queue:put_nowait(2)
+queue:task_done()
+turns(3)
+log(b:done())
+queue:task_done()
+b:await()
+log(a:cancelled(), queue:qsize())
