@@ -160,6 +160,13 @@ struct neap_task {
   unsigned char seen;        /* Lua code may hold the coroutine */
 };
 
+/* A task's cancellations when it entered a block: see neap__before_block. */
+typedef struct neap__before {
+  int cancelling;
+  uint32_t raises;
+  unsigned char swallowed, must_cancel;
+} neap__before;
+
 /* An error that nobody has looked at yet. Not memory of Lua's: it stays valid when a
  * finalizer could not run because memory was short. */
 struct neap__lost {
@@ -364,6 +371,8 @@ struct neap_runtime {
   size_t used, limit;
   bool warn, warn_goes_on;
   int showing; /* groups of errors within each other */
+  int shown;   /* errors of them, in one text */
+  uint32_t ncalls; /* of the root, by neap_call, that have ended */
   /* hooks */
   neap_log log;
   neap_unhandled unhandled;
@@ -659,6 +668,14 @@ bool neap__is_body(lua_State *co);
 bool neap__runs_body(lua_State *co);
 /* task:uncancel(): how many cancellations remain. */
 int neap__uncancel(neap_task *task);
+/* What a block that may cancel its task remembers of the time before. */
+static inline neap__before neap__before_block(const neap_task *task) {
+  return (neap__before){task->cancelling, task->raises, task->swallowed,
+                        task->must_cancel};
+}
+/* Takes back the cancellation by which such a block ended itself. True when no other
+ * came meanwhile: then the task is as it was before. */
+bool neap__take_back(neap_task *task, const neap__before *before);
 /* For qsort of neap_task *: oldest first. */
 int neap__compare_ids(const void *a, const void *b);
 /* Pushes a userdata with the *n pending tasks of the loop (NULL: of all loops), oldest

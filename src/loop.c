@@ -142,6 +142,7 @@ int neap__loop_drive(neap__loop *loop, lua_State *L,
       status = UV_EINTR;
       break;
     }
+    rt->root_turn = false;
     if (rt->root.must_cancel && current == &rt->root) {
       rt->root.must_cancel = 0; /* a time-out around the drive */
       status = UV_ECANCELED;
@@ -202,7 +203,7 @@ void neap__loop_finish(neap__loop *loop, lua_State *L) {
     int64_t left = end - (int64_t)uv_hrtime();
     if (!neap__alive(loop) || left <= 0 || atomic_load(&rt->interrupt) != 0)
       break;
-    loop->stopping = false;
+    loop->stopping = rt->root_turn = false;
     /* The ready ones may be the last: then there is nothing to wait for. */
     neap__turn(loop, L, loop->nready > 0 ? 0 : left);
   }

@@ -93,6 +93,7 @@ int neap_call(neap_runtime *rt, int nargs, int nresults) {
   rt->root.swallowed = rt->root.must_cancel = 0;
   rt->root.cancelling = 0;
   neap__deadlines_drop(&rt->root);
+  rt->ncalls++;
   rt->chain = NULL;
   rt->busy = L;
   if (rt->loop != NULL) neap__loop_rearm(rt->loop);

@@ -453,6 +453,19 @@ int neap__uncancel(neap_task *task) {
   return task->cancelling;
 }
 
+bool neap__take_back(neap_task *task, const neap__before *before) {
+  if (neap__uncancel(task) > before->cancelling) return false;
+  task->raises = before->raises; /* so no pcall caught a cancellation */
+  if (task->cancelling == 0) return true;
+  if (!before->must_cancel) {
+    task->must_cancel = 0;
+    task->swallowed = before->swallowed;
+  } else if (!task->must_cancel) {
+    task->swallowed = 1; /* was raised in the block, and left it as another error */
+  }
+  return true;
+}
+
 /* task:cancelling() -> how many cancellations it was asked for. */
 static int l_cancelling(lua_State *L) {
   lua_pushinteger(L, self(L)->cancelling);

@@ -32,9 +32,9 @@ typedef struct timeout {
   const void *tag;
   neap__deadline *node;
   uint64_t serial;
-  int64_t ns;     /* NONE: no deadline */
-  double when;    /* as it was given, or NAN */
-  int cancelling; /* of the task, when the block was entered */
+  int64_t ns;  /* NONE: no deadline */
+  double when; /* as it was given, or NAN */
+  neap__before before;
   enum state state;
 } timeout;
 #define NONE INT64_MIN
@@ -138,7 +138,7 @@ static int new_timeout(lua_State *L, neap_runtime *rt, double when, int64_t ns,
   t->node = NULL;
   t->when = when;
   t->ns = ns;
-  t->cancelling = task->cancelling;
+  t->before = neap__before_block(task);
   neap__push_class(L, rt, NEAP__K_TIMEOUT);
   lua_setmetatable(L, -2);
   neap__deadline *node = rt->free_deadlines;
@@ -243,7 +243,7 @@ static int l_close(lua_State *L) {
   t->state = expired ? EXPIRED : FINISHED;
   release(node);
   if (NEAP__LIKELY(!expired)) return 0;
-  if (neap__uncancel(task) <= t->cancelling &&
+  if (neap__take_back(task, &t->before) &&
       neap__error_is(L, 2, NEAP__CANCELLEDERROR))
     return neap__raise(L, NEAP__TIMEOUTERROR, NULL);
   return 0;

@@ -258,8 +258,8 @@ int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait) {
     task->future.loop = neap__the_loop(L, rt);
   task->since = task->future.loop->now;
   if (!(wait->flags & NEAP__INTERNAL)) task->future.loop->nexternal++;
-  if (NEAP__UNLIKELY(task == &rt->root)) return park_root(rt, L, wait);
   if (NEAP__UNLIKELY(task->must_cancel)) cancel_parked(L, task);
+  if (NEAP__UNLIKELY(task == &rt->root)) return park_root(rt, L, wait);
   stress(rt, L);
   return yield(L, rt, (lua_KContext)wait, parked_k);
 }
@@ -383,7 +383,10 @@ void neap__cancel_push(neap_runtime *rt, neap_task *task) {
 static void cancel_one(neap_task *task) {
   neap_wait *wait = task->wait;
   if (wait == NULL || (wait->flags & (NEAP__WOKEN | NEAP__ABORTING))) {
+    neap_runtime *rt = task->future.loop->rt;
     task->must_cancel = 1;
+    /* The root drives a loop: the turn must not wait for events now. */
+    if (wait == NULL && task == &rt->root) rt->root_turn = true;
     return;
   }
   neap_aborted answer = wait->abort(wait);
@@ -438,18 +441,34 @@ void neap__cancel_flush(neap_runtime *rt) {
   flush(rt, NULL, 0);
 }
 
+/* The end of a cancellation that began with this task. If it waits for itself in the
+ * end, nobody else could let it go. */
+static void break_ring(neap_runtime *rt, neap_task *task) {
+  rt->cancel_first = NULL;
+  if (rt->cancel_ring && task->wait != NULL &&
+      !(task->wait->flags & NEAP__WOKEN)) {
+    task->must_cancel = 1;
+    neap_wake(task->wait, UV_ECANCELED);
+  }
+}
+
 /* The running task was cancelled before it began this wait. [-0, +0, -] */
 static void cancel_parked(lua_State *L, neap_task *task) {
+  neap_runtime *rt = task->future.loop->rt;
   int message = 0;
   task->must_cancel = 0;
+  rt->cancel_first = task;
+  rt->cancel_ring = false;
+  task->cancel_mark = rt->cancel_mark + 1;
   cancel_one(task);
-  if (lua_checkstack(L, 4)) {
+  if (task != &rt->root && lua_checkstack(L, 4)) {
     neap__push_task(L, task);
     lua_getiuservalue(L, -1, NEAP__OUTCOME);
     message = lua_gettop(L);
   }
-  flush(task->future.loop->rt, L, message);
+  flush(rt, L, message);
   if (message != 0) lua_settop(L, message - 2);
+  break_ring(rt, task);
 }
 
 bool neap__cancel(neap_task *task, lua_State *L, int message) {
@@ -459,13 +478,7 @@ bool neap__cancel(neap_task *task, lua_State *L, int message) {
   rt->cancel_ring = false;
   neap__cancel_push(rt, task);
   flush(rt, L, message != 0 ? lua_absindex(L, message) : 0);
-  rt->cancel_first = NULL;
-  if (rt->cancel_ring && task->wait != NULL &&
-      !(task->wait->flags & NEAP__WOKEN)) {
-    /* It waits for itself in the end: nobody else could let it go. */
-    task->must_cancel = 1;
-    neap_wake(task->wait, UV_ECANCELED);
-  }
+  break_ring(rt, task);
   return true;
 }
 
