@@ -13,12 +13,6 @@
  */
 #include "queue.h"
 
-#include <limits.h>
-
-#define CAP_FIRST 8
-#define CAP_KEPT 256 /* not worth making smaller */
-#define CAP_MAX ((size_t)INT_MAX / 4 + 1)
-
 static inline neap__queue *self_in(lua_State *L, neap_runtime *rt) {
   return neap__check_tagged(L, rt, 1, NEAP__K_QUEUE, "Queue");
 }
@@ -27,100 +21,11 @@ static neap__queue *self(lua_State *L) {
   return self_in(L, neap__rt(L));
 }
 
-/* ---- items ----------------------------------------------------------------- */
-
-/* Moves the items of the queue at index 1 into a table of `cap` places, unless they are
- * too many by then: a finalizer may run here. [-0, +0, m] */
-static void resize(lua_State *L, neap__queue *q, size_t cap) {
-  size_t width = q->order == NEAP__PRIORITY ? 2 : 1;
-  if (cap > CAP_MAX) luaL_error(L, "too many items in a queue");
-  luaL_checkstack(L, 4, NULL);
-  lua_createtable(L, (int)(cap * width), 0);
-  if (q->size + q->coming <= cap) {
-    lua_getiuservalue(L, 1, NEAP__ITEMS);
-    for (size_t i = 0; i < q->size * width; i++) {
-      size_t from = width == 1 ? (q->head + i) & (q->cap - 1) : i;
-      lua_rawgeti(L, -1, (lua_Integer)from + 1);
-      lua_rawseti(L, -3, (lua_Integer)i + 1);
-    }
-    lua_pop(L, 1);
-    lua_setiuservalue(L, 1, NEAP__ITEMS);
-    q->head = 0;
-    q->cap = cap;
-    q->room = q->shut ? 0 : cap < q->limit ? cap : q->limit;
-    q->change++;
-  } else {
-    lua_pop(L, 1);
-  }
-}
-
-static inline bool has_room(const neap__queue *q) {
-  return q->size + q->coming < q->room;
-}
-
-/* Whether a newcomer may put something in; makes the table larger for it. */
-static bool make_room(lua_State *L, neap__queue *q) {
-  while (!has_room(q)) {
-    if (q->shut || q->size + q->coming >= q->limit) return false;
-    resize(L, q, q->cap == 0 ? CAP_FIRST : 2 * q->cap);
-  }
-  return true;
-}
-
-static inline bool has_item(const neap__queue *q) {
-  return q->size > q->given;
-}
-
-/* The place of the item that is next, from 1. */
-static inline lua_Integer next_place(const neap__queue *q) {
-  switch (q->order) {
-  case NEAP__FIFO:
-    return (lua_Integer)q->head + 1;
-  case NEAP__LIFO:
-    return (lua_Integer)q->size;
-  default:
-    return 1;
-  }
-}
-
-/* Item at index 2; there is a place. [-0, +1, -] */
-static inline void ring_store(lua_State *L, neap__queue *q) {
-  lua_getiuservalue(L, 1, NEAP__ITEMS);
-  lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, (lua_Integer)((q->head + q->size) & (q->cap - 1)) + 1);
-  q->size++;
-}
-
-/* Pushes the next item. [-0, +2, -] */
-static inline void ring_take(lua_State *L, neap__queue *q) {
-  lua_Integer place = next_place(q);
-  lua_getiuservalue(L, 1, NEAP__ITEMS);
-  lua_rawgeti(L, -1, place);
-  lua_pushnil(L);
-  lua_rawseti(L, -3, place);
-  if (q->order == NEAP__FIFO) q->head = (size_t)place & (q->cap - 1);
-  q->size--;
-}
-
-/* Item at index 2. As neap__heap_put. [-0, +(0|1), e] */
-static bool store(lua_State *L, neap__queue *q, bool kept) {
-  if (q->order == NEAP__PRIORITY) return neap__heap_put(L, q, kept);
-  ring_store(L, q);
-  return true;
-}
-
-/* As neap__heap_take; the item is on top. [-0, +(0|1|2), e] */
-static bool take(lua_State *L, neap__queue *q, bool kept) {
-  if (q->order == NEAP__PRIORITY) return neap__heap_take(L, q, kept);
-  ring_take(L, q);
-  return true;
-}
-
 /* ---- handing over ----------------------------------------------------------- */
 
 /* An item is there, or kept no more: for the next in line. */
 static inline void pass_item(neap__queue *q) {
-  if (q->getters.head == NULL || !has_item(q)) return;
+  if (q->getters.head == NULL || !neap__items_left(q)) return;
   q->given++;
   neap__waitq_wake(&q->getters, 0);
 }
@@ -154,14 +59,14 @@ static void wake_all(neap__waitq *queue) {
 /* Queue at index 1 of a new frame, item at 2. What calls Lua code while something is
  * kept for this task is called in protected mode. */
 static int protected_put(lua_State *L) {
-  lua_pushboolean(L, store(L, lua_touserdata(L, 1), true));
+  lua_pushboolean(L, neap__items_put(L, lua_touserdata(L, 1), true));
   return 1;
 }
 
 /* -> whether there was one, the item. */
 static int protected_take(lua_State *L) {
   lua_pushboolean(L, 1);
-  if (take(L, lua_touserdata(L, 1), true)) return 2;
+  if (neap__items_take(L, lua_touserdata(L, 1), true)) return 2;
   return 0;
 }
 
@@ -195,7 +100,7 @@ static int put_finish(lua_State *L, neap_wait *wait) {
       return lua_error(L);
     }
     if (lua_toboolean(L, -1)) stored(q);
-  } else if (!q->shut && store(L, q, true)) {
+  } else if (!q->shut && neap__items_put(L, q, true)) {
     stored(q);
   }
   place_used(q);
@@ -205,10 +110,10 @@ static int put_finish(lua_State *L, neap_wait *wait) {
 /* Puts the item at index 2 in without waiting; false when there is no place. */
 static bool put_now(lua_State *L, neap__queue *q) {
   do {
-    bool room = make_room(L, q);
+    bool room = neap__items_make_room(L, q);
     if (q->shut) neap__raise(L, NEAP__QUEUESHUTDOWN, NULL);
     if (!room) return false;
-  } while (!store(L, q, false));
+  } while (!neap__items_put(L, q, false));
   stored(q);
   return true;
 }
@@ -219,9 +124,9 @@ static inline bool put_fast(lua_State *L, neap__queue *q) {
     luaL_checkany(L, 2);
     lua_settop(L, 2);
   }
-  if (NEAP__UNLIKELY(!has_room(q) || q->order == NEAP__PRIORITY))
+  if (NEAP__UNLIKELY(!neap__items_have_room(q) || q->order == NEAP__PRIORITY))
     return put_now(L, q);
-  ring_store(L, q);
+  neap__ring_put(L, q);
   stored(q);
   return true;
 }
@@ -275,7 +180,7 @@ static int at_end(lua_State *L) {
 static bool is_false_end(lua_State *L, const neap__queue *q) {
   if (NEAP__LIKELY(!lua_toboolean(L, 2))) return false;
   lua_getiuservalue(L, 1, NEAP__ITEMS);
-  bool is_nil = lua_rawgeti(L, -1, next_place(q)) == LUA_TNIL;
+  bool is_nil = lua_rawgeti(L, -1, neap__next_place(q)) == LUA_TNIL;
   lua_pop(L, 2);
   return is_nil;
 }
@@ -287,12 +192,11 @@ static int false_end(lua_State *L) {
 
 /* Takes an item without waiting and pushes it; false when there is none. */
 static bool get_now(lua_State *L, neap__queue *q) {
-  if (q->cap > CAP_KEPT && q->size + q->coming < q->cap / 8)
-    resize(L, q, q->cap / 4);
+  neap__items_shrink(L, q);
   do {
-    if (!has_item(q)) return false;
+    if (!neap__items_left(q)) return false;
     if (is_false_end(L, q)) return false_end(L);
-  } while (!take(L, q, false));
+  } while (!neap__items_take(L, q, false));
   pass_place(q);
   return true;
 }
@@ -300,10 +204,10 @@ static bool get_now(lua_State *L, neap__queue *q) {
 /* The same for what is done most, with the queue alone in the frame. */
 static inline bool get_fast(lua_State *L, neap__queue *q) {
   if (NEAP__UNLIKELY(lua_gettop(L) != 1)) lua_settop(L, 1);
-  if (NEAP__UNLIKELY(!has_item(q) || q->cap > CAP_KEPT ||
+  if (NEAP__UNLIKELY(!neap__items_left(q) || q->cap > NEAP__CAP_KEPT ||
                      q->order == NEAP__PRIORITY))
     return get_now(L, q);
-  ring_take(L, q);
+  neap__ring_take(L, q);
   pass_place(q);
   return true;
 }
@@ -330,7 +234,7 @@ static int get_finish(lua_State *L, neap_wait *wait) {
     }
     taken = lua_toboolean(L, -2);
   } else {
-    taken = q->size > 0 && take(L, q, true);
+    taken = q->size > 0 && neap__items_take(L, q, true);
   }
   item_used(q);
   if (!taken) return at_end(L);
@@ -431,10 +335,7 @@ static void shut_down(lua_State *L, neap__queue *q, bool immediate) {
   q->room = 0;
   if (immediate) {
     size_t n = q->size;
-    lua_pushnil(L);
-    lua_setiuservalue(L, 1, NEAP__ITEMS);
-    q->size = q->head = q->cap = 0;
-    q->change++;
+    neap__items_clear(L, q);
     finished(q, n);
   }
   wake_all(&q->getters);

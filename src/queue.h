@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * queue.h - what the queues of queue.c share with the heap of a PriorityQueue.
+ * queue.h - what a queue is made of, and what queue.c needs of items.c.
  */
 #ifndef NEAP_QUEUE_H
 #define NEAP_QUEUE_H
@@ -33,13 +33,64 @@ typedef struct neap__queue {
 
 #define NEAP__ITEMS 1
 #define NEAP__LESS 2
+#define NEAP__CAP_KEPT 256 /* not worth making smaller */
 
-/* Queue at index 1, item at index 2: puts it in. `kept`: into a place that is kept for
- * the caller. False: there is no place any more, `less` or a finalizer saw to that.
- * Raises what `less` raises; the queue is then as it was. [-0, +0, e] */
-bool neap__heap_put(lua_State *L, neap__queue *q, bool kept);
-/* Queue at index 1: takes the first item out and pushes it. False: pushed nothing, there
- * is none any more. Raises as above. [-0, +(0|1), e] */
-bool neap__heap_take(lua_State *L, neap__queue *q, bool kept);
+/* All of these have the queue at index 1 of the stack. */
+
+/* Whether a newcomer may put something in; makes the table larger for it. A finalizer may
+ * run here. [-0, +0, m] */
+bool neap__items_make_room(lua_State *L, neap__queue *q);
+/* Makes a table smaller that is nearly empty. The same. [-0, +0, m] */
+void neap__items_shrink(lua_State *L, neap__queue *q);
+/* Drops all. */
+void neap__items_clear(lua_State *L, neap__queue *q);
+/* Puts the item at index 2 in. `kept`: into a place that is kept for the caller. False:
+ * there is no place any more, `less` or a finalizer saw to that. Raises what `less`
+ * raises; the queue is then as it was. [-0, +(0|1), e] */
+bool neap__items_put(lua_State *L, neap__queue *q, bool kept);
+/* Takes the next item out and pushes it, so that it is on top. False: pushed nothing,
+ * there is none any more. Raises as above. [-0, +(0|1|2), e] */
+bool neap__items_take(lua_State *L, neap__queue *q, bool kept);
+
+static inline bool neap__items_have_room(const neap__queue *q) {
+  return q->size + q->coming < q->room;
+}
+
+/* Whether there is one for a newcomer. */
+static inline bool neap__items_left(const neap__queue *q) {
+  return q->size > q->given;
+}
+
+/* The place of the item that is next, from 1. */
+static inline lua_Integer neap__next_place(const neap__queue *q) {
+  switch (q->order) {
+  case NEAP__FIFO:
+    return (lua_Integer)q->head + 1;
+  case NEAP__LIFO:
+    return (lua_Integer)q->size;
+  default:
+    return 1;
+  }
+}
+
+/* For all but a PriorityQueue: puts the item at index 2 in; there is a place.
+ * [-0, +1, -] */
+static inline void neap__ring_put(lua_State *L, neap__queue *q) {
+  lua_getiuservalue(L, 1, NEAP__ITEMS);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, (lua_Integer)((q->head + q->size) & (q->cap - 1)) + 1);
+  q->size++;
+}
+
+/* The same: pushes the next item. [-0, +2, -] */
+static inline void neap__ring_take(lua_State *L, neap__queue *q) {
+  lua_Integer place = neap__next_place(q);
+  lua_getiuservalue(L, 1, NEAP__ITEMS);
+  lua_rawgeti(L, -1, place);
+  lua_pushnil(L);
+  lua_rawseti(L, -3, place);
+  if (q->order == NEAP__FIFO) q->head = (size_t)place & (q->cap - 1);
+  q->size--;
+}
 
 #endif

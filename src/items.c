@@ -1,13 +1,70 @@
 /* SPDX-License-Identifier: MIT
  *
- * heap.c - the order of a PriorityQueue: a binary heap in a Lua table, the item at place
- * i in slot 2i - 1 and its number in slot 2i. Of equal items the older one is first.
+ * items.c - where the items of a queue are, and in which order they come out.
+ *
+ * The table of a Queue or LifoQueue is a ring or a stack, that of a PriorityQueue a binary
+ * heap: the item at place i in slot 2i - 1 and its number in slot 2i. Of equal items the
+ * older one is first.
  *
  * Comparing is Lua code: it may raise, and may change the very queue. So the comparisons
  * all come first and only read; when they are over and nothing was changed, the items
  * are moved, and that cannot fail.
  */
 #include "queue.h"
+
+#include <limits.h>
+
+#define CAP_FIRST 8
+#define CAP_MAX ((size_t)INT_MAX / 4 + 1)
+
+/* ---- room ------------------------------------------------------------------ */
+
+/* Moves the items into a table of `cap` places, unless they are too many by then: a
+ * finalizer may run here. [-0, +0, m] */
+static void resize(lua_State *L, neap__queue *q, size_t cap) {
+  size_t width = q->order == NEAP__PRIORITY ? 2 : 1;
+  if (cap > CAP_MAX) luaL_error(L, "too many items in a queue");
+  luaL_checkstack(L, 4, NULL);
+  lua_createtable(L, (int)(cap * width), 0);
+  if (q->size + q->coming > cap) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_getiuservalue(L, 1, NEAP__ITEMS);
+  for (size_t i = 0; i < q->size * width; i++) {
+    size_t from = width == 1 ? (q->head + i) & (q->cap - 1) : i;
+    lua_rawgeti(L, -1, (lua_Integer)from + 1);
+    lua_rawseti(L, -3, (lua_Integer)i + 1);
+  }
+  lua_pop(L, 1);
+  lua_setiuservalue(L, 1, NEAP__ITEMS);
+  q->head = 0;
+  q->cap = cap;
+  q->room = q->shut ? 0 : cap < q->limit ? cap : q->limit;
+  q->change++;
+}
+
+bool neap__items_make_room(lua_State *L, neap__queue *q) {
+  while (!neap__items_have_room(q)) {
+    if (q->shut || q->size + q->coming >= q->limit) return false;
+    resize(L, q, q->cap == 0 ? CAP_FIRST : 2 * q->cap);
+  }
+  return true;
+}
+
+void neap__items_shrink(lua_State *L, neap__queue *q) {
+  if (q->cap > NEAP__CAP_KEPT && q->size + q->coming < q->cap / 8)
+    resize(L, q, q->cap / 4);
+}
+
+void neap__items_clear(lua_State *L, neap__queue *q) {
+  lua_pushnil(L);
+  lua_setiuservalue(L, 1, NEAP__ITEMS);
+  q->size = q->head = q->cap = q->room = 0;
+  q->change++;
+}
+
+/* ---- the heap ---------------------------------------------------------------- */
 
 /* How often to begin again because the queue was changed meanwhile. */
 #define TRIES 10
@@ -76,7 +133,7 @@ static size_t place_for_new(lua_State *L, const neap__queue *q, int t) {
   return i;
 }
 
-bool neap__heap_put(lua_State *L, neap__queue *q, bool kept) {
+static bool heap_put(lua_State *L, neap__queue *q, bool kept) {
   int top = lua_gettop(L), t = top + 1;
   luaL_checkstack(L, 8, NULL);
   for (int tries = 0;; tries++) {
@@ -129,7 +186,7 @@ static size_t next_on_path(size_t place, size_t leaf) {
   return leaf;
 }
 
-bool neap__heap_take(lua_State *L, neap__queue *q, bool kept) {
+static bool heap_take(lua_State *L, neap__queue *q, bool kept) {
   int top = lua_gettop(L), t = top + 1;
   luaL_checkstack(L, 8, NULL);
   for (int tries = 0;; tries++) {
@@ -155,5 +212,19 @@ bool neap__heap_take(lua_State *L, neap__queue *q, bool kept) {
   q->change++;
   lua_replace(L, t);
   lua_settop(L, t);
+  return true;
+}
+
+/* ---- all orders ---------------------------------------------------------------- */
+
+bool neap__items_put(lua_State *L, neap__queue *q, bool kept) {
+  if (q->order == NEAP__PRIORITY) return heap_put(L, q, kept);
+  neap__ring_put(L, q);
+  return true;
+}
+
+bool neap__items_take(lua_State *L, neap__queue *q, bool kept) {
+  if (q->order == NEAP__PRIORITY) return heap_take(L, q, kept);
+  neap__ring_take(L, q);
   return true;
 }
