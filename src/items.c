@@ -52,9 +52,18 @@ bool neap__items_make_room(lua_State *L, neap__queue *q) {
   return true;
 }
 
+/* A lua_CFunction: queue, places. */
+static int l_resize(lua_State *L) {
+  resize(L, lua_touserdata(L, 1), (size_t)lua_tointeger(L, 2));
+  return 0;
+}
+
 void neap__items_shrink(lua_State *L, neap__queue *q) {
-  if (q->cap > NEAP__CAP_KEPT && q->size + q->coming < q->cap / 8)
-    resize(L, q, q->cap / 4);
+  if (q->cap <= NEAP__CAP_KEPT || q->size + q->coming >= q->cap / 8) return;
+  lua_pushcfunction(L, l_resize);
+  lua_pushvalue(L, 1);
+  lua_pushinteger(L, (lua_Integer)(q->cap / 4));
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1); /* it can wait */
 }
 
 void neap__items_clear(lua_State *L, neap__queue *q) {

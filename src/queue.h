@@ -40,7 +40,8 @@ typedef struct neap__queue {
 /* Whether a newcomer may put something in; makes the table larger for it. A finalizer may
  * run here. [-0, +0, m] */
 bool neap__items_make_room(lua_State *L, neap__queue *q);
-/* Makes a table smaller that is nearly empty. The same. [-0, +0, m] */
+/* Makes a table smaller that is nearly empty, if there is memory for it. A finalizer may
+ * run here. [-0, +0, -] */
 void neap__items_shrink(lua_State *L, neap__queue *q);
 /* Drops all. */
 void neap__items_clear(lua_State *L, neap__queue *q);

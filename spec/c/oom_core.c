@@ -105,14 +105,60 @@ static const char smoke[] =
     "for i = 1, 70 do neap.create_task(neap.sleep, 0) end neap.sleep(0)\n"
     "passed = true\n";
 
-static bool run_smoke(fixture *f) {
-  int status = neap_dostring(f->rt, smoke, "=smoke");
+/* Whatever fails, an item is in a queue or it is not. */
+static const char queues[] =
+    "local neap = require 'neap'\n"
+    "lost = false\n"
+    "local function put(q, v)\n"
+    "  local n = q:qsize()\n"
+    "  if pcall(q.put, q, v) then n = n + 1 end\n"
+    "  if q:qsize() ~= n then lost = true end\n"
+    "end\n"
+    "local function get(q)\n"
+    "  local n = q:qsize()\n"
+    "  if pcall(q.get_nowait, q) then n = n - 1 end\n"
+    "  if q:qsize() ~= n then lost = true end\n"
+    "end\n"
+    "local function above(a, b) return a > b end\n"
+    "local function text_above(a, b) return a .. '' > b .. '' end\n"
+    "local function fill(q, n)\n"
+    "  for i = 1, n do put(q, i) end\n"
+    "  for i = 1, n do get(q) end\n"
+    "  put(q, n) q:shutdown()\n"
+    "  for i = 1, 9 do get(q) end\n"
+    "end\n"
+    "fill(neap.Queue(), 600)\n"
+    "fill(neap.LifoQueue(), 20)\n"
+    "fill(neap.PriorityQueue(0, above), 300)\n"
+    "fill(neap.PriorityQueue(0, text_above), 8)\n"
+    "local q, sum = neap.PriorityQueue(2, text_above), 0\n"
+    "local function producer() for i = 1, 5 do q:put(i) end end\n"
+    "local function consumer() for v in q:iter() do sum = sum + v end end\n"
+    "local c = neap.create_task(consumer)\n"
+    "neap.gather(producer, producer)\n"
+    "q:shutdown()\n"
+    "c:await()\n"
+    "assert(sum == 30 and tostring(q))\n"
+    "local b = neap.Barrier(2)\n"
+    "local t = neap.create_task(b.wait, b)\n"
+    "assert(b:wait() == 1 and t:await() == 2 and tostring(b))\n";
+
+static bool run_code(fixture *f, const char *code) {
+  int status = neap_dostring(f->rt, code, "=smoke");
   if (status != LUA_OK) {
     CHECK(neap_report(f->rt) != NULL);
     lua_pop(f->L, 1);
     return false;
   }
   return true;
+}
+
+static bool run_smoke(fixture *f) {
+  return run_code(f, smoke);
+}
+
+static bool run_queues(fixture *f) {
+  return run_code(f, queues);
 }
 
 /* ---- C --------------------------------------------------------------------------------- */
@@ -280,7 +326,8 @@ static bool round_of(const scenario *s, size_t n, bool lasting) {
     f.memory.fail_at = 0;
     DO(&f, "local neap = require 'neap'\n"
            "local function f() neap.sleep(0) return 1 end\n"
-           "assert(neap.gather(f, f) == 1)");
+           "assert(neap.gather(f, f) == 1)\n"
+           "assert(not lost, 'an item was lost')");
     f.memory.calls = 0;
     f.memory.fail_at = n % 7 + 1; /* and fails at the very end, too */
   }
@@ -304,8 +351,8 @@ static void sweep(const scenario *s, bool lasting) {
   printf("# %s: %zu allocations\n", s->name, n - 1);
 }
 
-static const scenario scenarios[] = {{"smoke", run_smoke},
-                                     {"embedding", run_embedding}};
+static const scenario scenarios[] = {
+    {"smoke", run_smoke}, {"embedding", run_embedding}, {"queues", run_queues}};
 
 static void test_smoke(void) {
   sweep(&scenarios[0], false);
@@ -321,6 +368,14 @@ static void test_embedding(void) {
 
 static void test_embedding_lasting(void) {
   sweep(&scenarios[1], true);
+}
+
+static void test_queues(void) {
+  sweep(&scenarios[2], false);
+}
+
+static void test_queues_lasting(void) {
+  sweep(&scenarios[2], true);
 }
 
 static void on_any(uv_handle_t *handle, void *arg) {
@@ -377,6 +432,8 @@ int main(void) {
       {"tasks in C, memory stays short", test_embedding_lasting},
       {"a script, one allocation fails", test_smoke},
       {"a script, memory stays short", test_smoke_lasting},
+      {"queues, one allocation fails", test_queues},
+      {"queues, memory stays short", test_queues_lasting},
   };
   signal(SIGABRT, on_crash);
   signal(SIGSEGV, on_crash);
