@@ -16,7 +16,7 @@ local EXPECTED = {
   "cannot resume non%-suspended coroutine", "cannot close a %l+ coroutine",
   "cannot wait in '[^']+' here: Lua cannot suspend", "inside a loop callback",
   "attempt to yield from the body of a task", "attempt to yield from outside",
-  "attempt to yield across a C%-call boundary", "a task cannot await itself",
+  "attempt to yield across a C%-call boundary", "a task cannot await itself", "^BrokenBarrierError",
   "C stack overflow", "Lock is not acquired", "has started",
   "invalid order function", "cannot notify on un%-acquired lock",
   "cannot wait on un%-acquired lock", "error%(nil%)",
@@ -131,6 +131,22 @@ end)
 flat("event", function(p)
   if p.random(3) == 1 then p.event:set() else p.event:wait() end
   if p.random(3) == 1 then p.event:clear() end
+end)
+-- The books say how many items must be left in the end.
+flat("queue", function(p)
+  local queue = any(p, p.queues)
+  if p.random(2) == 1 then
+    queue:put(p.random(9))
+    p.items = p.items + 1
+  else
+    queue:get()
+    p.items = p.items - 1
+  end
+end, 3)
+flat("barrier", function(p)
+  local what = p.random(20)
+  if what == 1 then p.barrier:abort() elseif what <= 3 then p.barrier:reset() end
+  p.barrier:wait()
 end)
 flat("future", function(p)
   local future = any(p, p.futures)
@@ -287,9 +303,15 @@ function M.run(seed)
     semaphore = neap.BoundedSemaphore(2),
     condition = neap.Condition(),
     event = neap.Event(),
+    barrier = neap.Barrier(3),
+    items = 0,
     futures = { neap.Future(), neap.Future() },
     generators = { false, false, false },
   }
+  p.queues = { neap.Queue(2), neap.LifoQueue(1), neap.PriorityQueue(3, function(a, b)
+    if p.random(9) == 1 then error "fuzz less" end
+    return a < b
+  end) }
   local loop = neap.get_event_loop()
   loop:set_exception_handler(function(_, context)
     local err = context.exception
@@ -308,6 +330,11 @@ function M.run(seed)
       for i, future in ipairs(p.futures) do
         if not future:done() then future:set_result() end
         p.futures[i] = neap.Future()
+      end
+      p.barrier:reset()
+      for _, queue in ipairs(p.queues) do
+        if pcall(queue.get_nowait, queue) then p.items = p.items - 1 end
+        if pcall(queue.put_nowait, queue, turn) then p.items = p.items + 1 end
       end
       if p.condition:try_acquire() then
         p.condition:notify_all()
@@ -346,6 +373,16 @@ function M.run(seed)
   check(not p.condition:locked(), "the condition's lock is held")
   check(p.semaphore:try_acquire() and p.semaphore:try_acquire(), "semaphore is taken")
   check(not p.semaphore:try_acquire(), "semaphore has too much")
+  for _, queue in ipairs(p.queues) do
+    check(not tostring(queue):find "tters", "somebody waits for", queue)
+    while not queue:empty() do
+      local ok, err = pcall(queue.get_nowait, queue)
+      if ok then p.items = p.items - 1 else check(expected(err), queue, err) end
+    end
+  end
+  check(p.items == 0, "items too many or too few:", p.items)
+  p.barrier:reset()
+  check(tostring(p.barrier) == "<Barrier filling waiters=0/3>", p.barrier)
   p.tasks, p.futures = {}, {}
   collectgarbage()
   collectgarbage()
