@@ -42,11 +42,14 @@ void neap__push_loop(lua_State *L, neap__loop *loop) {
   lua_remove(L, -2);
 }
 
-static neap__loop *self(lua_State *L) {
-  neap__loop_object *object =
-      neap__check(L, neap__rt(L), 1, NEAP__K_LOOP, "event loop");
+neap__loop *neap__check_loop(lua_State *L, neap_runtime *rt) {
+  neap__loop_object *object = neap__check(L, rt, 1, NEAP__K_LOOP, "event loop");
   if (object->loop == NULL) luaL_error(L, "Event loop is closed");
   return object->loop;
+}
+
+static neap__loop *self(lua_State *L) {
+  return neap__check_loop(L, neap__rt(L));
 }
 
 /* ---- running ---------------------------------------------------------------------- */
@@ -93,7 +96,7 @@ static int run_until(lua_State *L, neap__loop *loop, neap__future *future) {
   lua_pushvalue(L, -1);
   stop->slot = neap__anchor(L, rt);
   neap__watch_callback(future, stop);
-  int status = neap__loop_drive(loop, L, future);
+  int status = neap__loop_drive(loop, L, future, true);
   stop->cancelled = 1;
   if (stop->watcher.next != NULL) {
     neap__unwatch(future, &stop->watcher);
@@ -129,7 +132,7 @@ static int l_run_forever(lua_State *L) {
   neap__loop *loop = self(L);
   check_can_run(L, rt, loop);
   stop_after_turn(L, loop);
-  check_driven(L, loop, neap__loop_drive(loop, L, NULL));
+  check_driven(L, loop, neap__loop_drive(loop, L, NULL, true));
   return 0;
 }
 

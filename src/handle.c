@@ -57,11 +57,17 @@ static int l_report(lua_State *L) {
   return 0;
 }
 
-/* The Handle that ran is no longer held. */
-static void end_callback(lua_State *L, neap_runtime *rt) {
-  uint32_t slot = rt->callback;
+/* The Handle in this slot ran. It is no longer held, unless it may run again. */
+static void end_run(lua_State *L, neap__handle *handle, uint32_t slot) {
+  neap_runtime *rt = handle->rt;
   rt->callback = 0;
-  neap__unanchor(L, rt, slot);
+  if (NEAP__UNLIKELY(handle->again > 0)) {
+    handle->again--;
+    neap__ready(handle->loop, &handle->item);
+  } else if (NEAP__LIKELY(!handle->keeps)) {
+    handle->slot = 0;
+    neap__unanchor(L, rt, slot);
+  }
 }
 
 void neap__handle_run(neap__handle *handle, lua_State *L) {
@@ -77,10 +83,10 @@ void neap__handle_run(neap__handle *handle, lua_State *L) {
   uint32_t slot = handle->slot;
   lua_rawgeti(L, -1, slot);
   lua_replace(L, -2);
-  handle->slot = 0;
+  if (!handle->keeps && handle->again == 0) handle->slot = 0;
   if (handle->cancelled || handle->nargs == NEAP__STOPS) {
     if (!handle->cancelled) handle->loop->stopping = true;
-    neap__unanchor(L, rt, slot);
+    end_run(L, handle, slot);
     lua_settop(L, top);
     return;
   }
@@ -91,7 +97,7 @@ void neap__handle_run(neap__handle *handle, lua_State *L) {
   if (lua_pcall(L, handle->nargs, 0, top + 2) != LUA_OK) {
     if (neap__error_is(L, -1, NEAP__SYSTEMEXIT) ||
         neap__error_is(L, -1, NEAP__KEYBOARDINTERRUPT)) {
-      end_callback(L, rt); /* the root raises it */
+      end_run(L, handle, slot); /* the root raises it */
       lua_settop(L, top);
       return;
     }
@@ -104,7 +110,7 @@ void neap__handle_run(neap__handle *handle, lua_State *L) {
       neap__unhandled(rt, "Exception in callback",
                       "not enough memory to report an error of a callback");
   }
-  end_callback(L, rt);
+  end_run(L, handle, slot);
   lua_settop(L, top);
 }
 
@@ -117,7 +123,7 @@ static int l_cancel(lua_State *L) {
   neap__handle *handle = self(L);
   if (handle->cancelled) return 0;
   handle->cancelled = 1;
-  if (handle->slot != 0) { /* has not run */
+  if (handle->slot != 0 && !handle->keeps) { /* has not run */
     if (handle->timer.index != 0)
       neap__timer_disarm(handle->loop, &handle->timer);
     if (!handle->item.queued) { /* otherwise the ready list still holds it */

@@ -42,6 +42,8 @@ typedef struct neap__timer neap__timer;
 typedef struct neap__handle neap__handle;
 typedef struct neap__lost neap__lost;
 typedef struct neap__site neap__site;
+typedef struct neap__signal neap__signal;
+typedef struct neap__disposition neap__disposition;
 typedef struct neap__deadline neap__deadline; /* timeout.c */
 typedef struct neap__teller neap__teller;
 
@@ -187,7 +189,9 @@ struct neap__handle {
   double when;
   uint32_t slot;
   int nargs; /* NEAP__STOPS: no function, it stops the loop */
+  unsigned again; /* how often it is to run once more */
   unsigned char cancelled;
+  unsigned char keeps; /* its anchor, as it may run again */
 };
 #define NEAP__STOPS (-1)
 
@@ -233,7 +237,9 @@ struct neap__loop {
   size_t ntasks;     /* not done */
   uv_mutex_t mutex;  /* guards `shared` */
   neap_wait *shared;
+  neap__signal *signals; /* handlers of signals */
   neap__waitq settlers; /* want to know when nothing is ready */
+  bool awaited;         /* somebody waits for the end of its run */
   bool due_soon;        /* a deadline was armed that is due about now */
   bool lent, closed, running, stopping, debug, in_turn;
   bool spare; /* closed to the end: the struct may be used again */
@@ -313,6 +319,7 @@ struct neap_runtime {
   neap__loop *loop;    /* the current one; NULL until it is needed */
   neap__loop *running; /* the one whose turns run, or NULL */
   neap__loop *loops;
+  neap__disposition *dispositions; /* of signals that loops handle */
   neap__link_co *chain;
   const lua_State
       *kept; /* whose frames NEAP__R_INNER has all of; for comparing */
@@ -503,6 +510,12 @@ void neap__turn_ready(neap__loop *loop, lua_State *L);
 void neap__turn(neap__loop *loop, lua_State *L, int64_t wait);
 /* Whether something can still happen without outside help. */
 bool neap__alive(const neap__loop *loop);
+/* Whether something could still wake who waits: that, or a signal. */
+static inline bool neap__may_wake(const neap__loop *loop) {
+  return loop->signals != NULL || neap__alive(loop);
+}
+/* Whether the loop keeps libuv going although nothing but signals can come. */
+void neap__hold(neap__loop *loop, bool hold);
 /* ns that a poll may wait now; -1: no limit. */
 int64_t neap__patience(neap__loop *loop);
 
@@ -751,13 +764,17 @@ void neap__handle_run(neap__handle *handle, lua_State *L);
 void neap__loop_open(lua_State *L, neap_runtime *rt);
 /* The running loop, or else the current one, made on first use. */
 neap__loop *neap__the_loop(lua_State *L, neap_runtime *rt);
+/* The loop at index 1; raises when it is closed. [-0, +0, v] */
+neap__loop *neap__check_loop(lua_State *L, neap_runtime *rt);
 /* Pushes the Loop object. [-0, +1, m] */
 void neap__push_loop(lua_State *L, neap__loop *loop);
 /* Makes a loop; `lent` may be NULL. 0 or a UV_E* code. */
 int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out);
 /* Runs turns until `until` (may be NULL) is done, stop() or an interrupt. Returns 0,
- * UV_EINTR, or NEAP_EDEADLK when nothing can happen any more. Raises nothing. */
-int neap__loop_drive(neap__loop *loop, lua_State *L, const neap__future *until);
+ * UV_EINTR, or NEAP_EDEADLK when nothing can happen any more. Raises nothing. `waits`:
+ * somebody waits for its end, so a signal may be what he waits for. */
+int neap__loop_drive(neap__loop *loop, lua_State *L, const neap__future *until,
+                     bool waits);
 /* Cancels the tasks and runs turns until they have ended or the grace is over. */
 void neap__loop_finish(neap__loop *loop, lua_State *L);
 /* Closes what is left, reports it, and the loop. The number of tasks that were
@@ -770,6 +787,14 @@ void neap__loop_rearm(neap__loop *loop);
 void neap__loop_disarm(neap__loop *loop);
 void neap__set_running(neap_runtime *rt, neap__loop *loop);
 void neap__forget_async(neap_runtime *rt, const uv_async_t *async);
+
+/* ---- signal.c: handlers of signals ---------------------------------------------- */
+
+void neap__signal_open(lua_State *L, neap_runtime *rt);
+/* Whether a loop of the runtime handles it. */
+bool neap__signal_taken(neap_runtime *rt, int number);
+/* Removes the loop's handlers. [-0, +0, -] */
+void neap__signals_close(neap__loop *loop, lua_State *L);
 
 /* ---- report.c: exception handlers, what the developer gets to read ------------ */
 

@@ -65,6 +65,7 @@ void neap__loop_rearm(neap__loop *loop) {
       uv_timer_stop(&loop->timer);
     }
   }
+  neap__hold(loop, loop->signals != NULL && loop->ntasks > 0);
 }
 
 void neap__loop_disarm(neap__loop *loop) {
@@ -128,14 +129,15 @@ int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out) {
   return 0;
 }
 
-int neap__loop_drive(neap__loop *loop, lua_State *L,
-                     const neap__future *until) {
+int neap__loop_drive(neap__loop *loop, lua_State *L, const neap__future *until,
+                     bool waits) {
   neap_runtime *rt = loop->rt;
   neap__loop *outer = rt->running;
   neap_task *current = rt->current;
   int status = 0;
   neap__set_running(rt, loop);
   loop->running = true;
+  loop->awaited = waits;
   loop->now = neap__now(rt);
   while (!loop->stopping) {
     if (atomic_load(&rt->interrupt) != 0 || atomic_load(&rt->stop)) {
@@ -148,14 +150,15 @@ int neap__loop_drive(neap__loop *loop, lua_State *L,
       status = UV_ECANCELED;
       break;
     }
-    if (!neap__alive(loop)) {
+    if (!(waits || loop->ntasks > 0 ? neap__may_wake(loop)
+                                    : neap__alive(loop))) {
       if (until == NULL || until->state == NEAP__PENDING) status = NEAP_EDEADLK;
       break;
     }
     neap__turn(loop, L, -1);
   }
   loop->stopping = false;
-  loop->running = false;
+  loop->running = loop->awaited = false;
   neap__set_running(rt, outer);
   rt->current = current;
   neap__loop_rearm(loop);
@@ -291,6 +294,7 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   int forced = 0;
   if (loop->closed) return 0;
   loop->closed = true; /* takes nothing new */
+  neap__signals_close(loop, L);
   drop_handles(loop, L);
   for (uint32_t i = 0; i < rt->nslots && loop->ntasks > 0; i++) {
     neap_task *task = rt->slots[i];

@@ -173,7 +173,10 @@ static void make_arg(lua_State *L, int argc, char **argv, int script) {
 
 static void on_signal(int number) {
   int saved = errno;
-  if (!pthread_equal(pthread_self(), interrupt.thread)) {
+  if (interrupt.rt == NULL) {
+    signal(number, SIG_DFL); /* put back by a handler that was removed late */
+    raise(number);
+  } else if (!pthread_equal(pthread_self(), interrupt.thread)) {
     /* A thread of libuv's or of a C module's must not touch the Lua state. */
     pthread_kill(interrupt.thread, number);
   } else {
@@ -225,6 +228,7 @@ static void catch_signals(host *h) {
 
 /* Only handlers of our own are taken away: Lua code may have asked for a signal. */
 static void release_signals(void) {
+  interrupt.rt = NULL;
   for (int i = 0; i < SIGNALS; i++) {
     struct sigaction old;
     if (sigaction(interrupt_signals[i], NULL, &old) == 0 &&

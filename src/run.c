@@ -189,7 +189,7 @@ int neap_run(neap_runtime *rt) {
     rt->exiting = false;
     return UV_EINTR;
   }
-  int status = neap__loop_drive(loop, rt->L, NULL);
+  int status = neap__loop_drive(loop, rt->L, NULL, false);
   if (status == UV_EINTR || atomic_load(&rt->interrupt) != 0) {
     atomic_store(&rt->stop, false);
     atomic_store(&rt->interrupt, 0);
@@ -212,7 +212,9 @@ int neap_step(neap_runtime *rt, double timeout) {
   loop->running = true;
   loop->now = neap__now(rt);
   int64_t wait = timeout < 0 ? -1 : neap__to_ns(timeout);
-  if (wait != 0 && !neap__alive(loop)) wait = 0;
+  if (wait != 0 &&
+      !(loop->ntasks > 0 ? neap__may_wake(loop) : neap__alive(loop)))
+    wait = 0;
   neap__turn(loop, rt->L, wait);
   loop->running = false;
   loop->stopping = false;

@@ -182,6 +182,7 @@ static void open_core(lua_State *L, neap_runtime *rt) {
   neap__future_open(L, rt);
   neap__task_open(L, rt);
   neap__handle_open(L, rt);
+  neap__signal_open(L, rt);
   neap__timer_open(L, rt);
   neap__gather_open(L, rt);
   neap__completion_open(L, rt);

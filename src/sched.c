@@ -123,7 +123,21 @@ static void on_timer(uv_timer_t *timer) {
   (void)timer;
 }
 
+void neap__hold(neap__loop *loop, bool hold) {
+  if (hold || loop->nshared > 0) {
+    uv_ref((uv_handle_t *)&loop->async);
+  } else {
+    uv_unref((uv_handle_t *)&loop->async);
+  }
+}
+
 static void poll_events(neap__loop *loop, int64_t wait) {
+  /* libuv would not look at all where only signals are listened for. It is not to wait
+   * for them when nobody else does. */
+  bool hold =
+      loop->signals != NULL && (wait == 0 || loop->ntasks > 0 ||
+                                loop->awaited || loop->rt->root.wait != NULL);
+  if (hold) neap__hold(loop, true);
   if (wait == 0) {
     uv_run(loop->uv, UV_RUN_NOWAIT);
   } else {
@@ -135,6 +149,7 @@ static void poll_events(neap__loop *loop, int64_t wait) {
     uv_run(loop->uv, UV_RUN_ONCE);
     if (wait > 0) uv_timer_stop(&loop->timer);
   }
+  if (hold) neap__hold(loop, false);
 }
 
 /* Whether deadlines come by themselves. */
@@ -207,7 +222,8 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
     int64_t now = ticks();
     if (now - loop->last_poll >= POLL_EVERY || wait == 0) {
       /* A loop that nothing is registered on is not worth a look. */
-      if (uv_loop_alive(loop->uv)) poll_events(loop, 0);
+      if (uv_loop_alive(loop->uv) || loop->signals != NULL)
+        poll_events(loop, 0);
       loop->last_poll = now;
       look = true;
     }
@@ -215,7 +231,7 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
     int64_t due = neap__patience(loop);
     if (due >= 0 && (wait < 0 || due < wait)) wait = due;
     /* The timer that ends a poll must not be all that it waits for. */
-    if (wait > 0 && due < 0 && !neap__alive(loop)) wait = 0;
+    if (wait > 0 && due < 0 && !neap__may_wake(loop)) wait = 0;
     poll_events(loop, wait);
     loop->last_poll = ticks();
     look = true;

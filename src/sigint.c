@@ -26,6 +26,7 @@ void neap__sigint_catch(neap_runtime *rt) {
   struct sigaction action = {.sa_handler = on_sigint};
   neap_runtime *nobody = NULL;
   rt->thread = pthread_self();
+  if (neap__signal_taken(rt, SIGINT)) return; /* a handler of the program's */
   if (!atomic_compare_exchange_strong(&owner, &nobody, rt)) return;
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;

@@ -222,7 +222,7 @@ static int park_root(neap_runtime *rt, lua_State *L, neap_wait *wait) {
       bool stop =
           loop->stopping ||
           atomic_load_explicit(&rt->interrupt, memory_order_relaxed) != 0;
-      bool stuck = !neap__alive(loop);
+      bool stuck = !neap__may_wake(loop);
       if (stuck && (wait->flags & NEAP__ABORTING)) {
         neap_wake(wait, UV_ECANCELED); /* nothing else will do it */
       } else if (stop || stuck) {
