@@ -21,7 +21,8 @@ void neap__lock_new(lua_State *L, neap_runtime *rt);
 bool neap__lock_try(neap_runtime *rt, neap__lock *lock);
 /* Puts a wait in line; it is woken when its turn has come. */
 void neap__lock_enqueue(neap__lock *lock, neap_wait *wait);
-/* In the finish of such a wait: true, the lock is taken; false, cancelled. */
+/* In the finish of such a wait, a task's own: true, the lock is taken; false,
+ * cancelled. */
 bool neap__lock_taken(neap__lock *lock, neap_wait *wait);
 /* Pushes "<Lock locked>". [-0, +1, m] */
 void neap__lock_push(lua_State *L, const void *lock);
