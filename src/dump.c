@@ -148,9 +148,7 @@ static void keep_body(lua_State *L, tree *t, size_t i) {
 }
 
 /* Adds a text whose lines are indented by 2 * depth. */
-static void add_indented(lua_State *L, luaL_Buffer *b, const char *text,
-                         int depth) {
-  (void)L;
+static void add_indented(luaL_Buffer *b, const char *text, int depth) {
   for (;;) {
     const char *end = strchr(text, '\n');
     for (int i = 0; i < depth; i++)
@@ -211,7 +209,7 @@ static void add_tasks(lua_State *L, tree *t) {
       lua_rawgeti(L, t->bodies, (lua_Integer)i + 1);
       push_entry(L, t, t->scene.tasks[i], me);
       lua_replace(L, t->bodies + 1);
-      add_indented(L, &t->b, lua_tostring(L, t->bodies + 1),
+      add_indented(&t->b, lua_tostring(L, t->bodies + 1),
                    depth < DEPTH_SHOWN ? depth : DEPTH_SHOWN);
     }
     if (me->first != NONE) {
@@ -227,60 +225,43 @@ static void add_tasks(lua_State *L, tree *t) {
   }
 }
 
-static void add_count(lua_State *L, luaL_Buffer *b, size_t n, const char *one,
-                      const char *many) {
+/* Appends ", 3 tasks" to the string on top. [-1, +1, m] */
+static void append_count(lua_State *L, size_t n, const char *one,
+                         const char *many) {
   if (n == 0) return;
   lua_pushfstring(L, ", %I %s", (LUAI_UACINT)n, n == 1 ? one : many);
-  luaL_addvalue(b);
+  lua_concat(L, 2);
 }
 
 /* ---- texts of trees ------------------------------------------------------------------ */
 
-/* Pushes the text for the tasks that are marked as shown. [-0, +1, m] */
-static void push_tree(lua_State *L, tree *t, neap__loop *loop) {
+/* Pushes the tree of the tasks that are marked as shown, and perhaps of the root,
+ * below the line on top of the stack. [-1, +1, m] */
+static void push_tree(lua_State *L, tree *t, bool with_root) {
   neap_runtime *rt = t->scene.rt;
-  size_t n = t->scene.n, shown = 0;
   luaL_checkstack(L, 16, NULL);
   int base = lua_gettop(L);
   lua_createtable(L, 0, 0);
   t->bodies = lua_gettop(L);
   t->now = neap__now(rt);
   lua_pushnil(L); /* the place of the text that is being added */
-  for (size_t i = 0; i < n; i++)
-    shown += t->nodes[i].shown;
   grow(t);
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < t->scene.n; i++)
     if (t->nodes[i].shown) keep_body(L, t, i);
-  const neap_task *root = &rt->root;
-  bool with_root =
-      loop != NULL &&
-      (root->wait != NULL ? root->future.loop == loop
-                          : rt->current == root && rt->loop == loop);
   if (with_root) {
     push_body(L, &t->scene, &rt->root);
     push_entry(L, t, &rt->root, NULL);
     lua_replace(L, t->bodies + 1);
   }
   luaL_buffinit(L, &t->b);
-  if (loop != NULL) {
-    luaL_addstring(&t->b, loop->running || loop->in_turn ? "event loop, running"
-                                                         : "event loop, idle");
-    add_count(L, &t->b, shown, "task", "tasks");
-    add_count(L, &t->b, loop->nready, "ready", "ready");
-    add_count(L, &t->b, loop->heap_len, "deadline", "deadlines");
-    add_count(L, &t->b, loop->nexternal, "operation", "operations");
-    luaL_addchar(&t->b, '\n');
-  } else {
-    lua_pushfstring(L, "%I task%s\n", (LUAI_UACINT)shown,
-                    shown == 1 ? "" : "s");
-    luaL_addvalue(&t->b);
-  }
-  if (with_root) add_indented(L, &t->b, lua_tostring(L, t->bodies + 1), 0);
+  luaL_addstring(&t->b, lua_tostring(L, base));
+  luaL_addchar(&t->b, '\n');
+  if (with_root) add_indented(&t->b, lua_tostring(L, t->bodies + 1), 0);
   add_tasks(L, t);
   luaL_buffsub(&t->b, 1); /* the last newline */
   luaL_pushresult(&t->b);
-  lua_replace(L, base + 1);
-  lua_settop(L, base + 1);
+  lua_replace(L, base);
+  lua_settop(L, base);
 }
 
 /* Pushes what keeps it. [-0, +2, m] */
@@ -294,12 +275,36 @@ static void init(lua_State *L, neap_runtime *rt, tree *t) {
 /* Pushes the tree of a loop. [-0, +1, m] */
 static void push_loop(lua_State *L, neap__loop *loop) {
   tree t;
+  neap_runtime *rt = loop->rt;
+  const neap_task *root = &rt->root;
   luaL_checkstack(L, 8, NULL);
   int base = lua_gettop(L);
-  init(L, loop->rt, &t);
-  for (size_t i = 0; i < t.scene.n; i++)
+  init(L, rt, &t);
+  size_t shown = 0;
+  for (size_t i = 0; i < t.scene.n; i++) {
     t.nodes[i].shown = t.scene.tasks[i]->future.loop == loop;
-  push_tree(L, &t, loop);
+    shown += t.nodes[i].shown;
+  }
+  lua_pushfstring(L, "event loop, %s",
+                  loop->running || loop->in_turn ? "running" : "idle");
+  append_count(L, shown, "task", "tasks");
+  append_count(L, loop->nready, "ready", "ready");
+  append_count(L, loop->heap_len, "deadline", "deadlines");
+  append_count(L, loop->nexternal, "operation", "operations");
+  push_tree(L, &t,
+            root->wait != NULL ? root->future.loop == loop
+                               : rt->current == root && rt->loop == loop);
+  lua_replace(L, base + 1);
+  lua_settop(L, base + 1);
+}
+
+/* Pushes the main chunk of a program that has no loop. [-0, +1, m] */
+static void push_root(lua_State *L, neap_runtime *rt) {
+  tree t;
+  int base = lua_gettop(L);
+  init(L, rt, &t);
+  lua_pushliteral(L, "no event loop");
+  push_tree(L, &t, rt->current == &rt->root);
   lua_replace(L, base + 1);
   lua_settop(L, base + 1);
 }
@@ -314,6 +319,10 @@ static void push_all(lua_State *L, neap_runtime *rt) {
     lua_pushliteral(L, "\n");
     lua_concat(L, 3);
   }
+  if (lua_rawlen(L, -1) > 0) return;
+  push_root(L, rt);
+  lua_pushliteral(L, "\n");
+  lua_concat(L, 3);
 }
 
 /* ---- from Lua ------------------------------------------------------------------------ */
@@ -335,15 +344,19 @@ static int l_list_tostring(lua_State *L) {
   lua_settop(L, 1);
   init(L, rt, &t);
   lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+  size_t shown = 0;
   for (lua_Integer i = 1; i <= n; i++) {
     lua_rawgeti(L, 1, i);
     neap_task *task = neap__test(L, rt, -1, NEAP__K_TASK);
     lua_pop(L, 1);
     if (task == NULL) continue;
     size_t at = neap__scene_find(&t.scene, task->id);
-    if (at < t.scene.n) t.nodes[at].shown = true;
+    if (at == t.scene.n || t.nodes[at].shown) continue;
+    t.nodes[at].shown = true;
+    shown++;
   }
-  push_tree(L, &t, NULL);
+  lua_pushfstring(L, "%I task%s", (LUAI_UACINT)shown, shown == 1 ? "" : "s");
+  push_tree(L, &t, false);
   return 1;
 }
 
