@@ -74,6 +74,19 @@ describe("a deadlock", function()
         end))
     end)
 
+    it("a queue, a barrier", function()
+      assert.equal('"it" waits in \'Queue:get\' at here for <Queue maxsize=0 items=0> '
+        .. '(created at here)', report(function() neap.Queue():get() end))
+      assert.equal('"it" waits in \'Queue:put\' at here for <LifoQueue maxsize=1 items=1> '
+        .. '(created at here)', report(function()
+          local queue = neap.LifoQueue(1)
+          queue:put "one"
+          queue:put "two"
+        end))
+      assert.equal('"it" waits in \'Barrier:wait\' at here for <Barrier filling waiters=1/2> '
+        .. '(created at here)', report(function() neap.Barrier(2):wait() end))
+    end)
+
     it("several futures, of which the first few are named", function()
       local a = spawn("a", function() neap.Future():await() end)
       local b = spawn("b", function() neap.Future():await() end)

@@ -173,12 +173,16 @@ static int l_broken(lua_State *L) {
   return 1;
 }
 
-static int l_tostring(lua_State *L) {
+static void push_text(lua_State *L, const void *object) {
   static const char *const names[] = {"filling", "draining", "resetting",
                                       "broken"};
-  barrier *b = self(L);
+  const barrier *b = object;
   lua_pushfstring(L, "<Barrier %s waiters=%d/%d>", names[b->state], waiting(b),
                   b->parties);
+}
+
+static int l_tostring(lua_State *L) {
+  push_text(L, self(L));
   return 1;
 }
 
@@ -204,6 +208,8 @@ void neap__barrier_open(lua_State *L, neap_runtime *rt) {
       {"__tostring", l_tostring}, {NULL, NULL},
   };
   static const luaL_Reg functions[] = {{"Barrier", l_new}, {NULL, NULL}};
+  static const neap__teller teller = {.push = push_text};
+  neap__set_teller(rt, NEAP__K_BARRIER, &teller);
   neap__new_class(L, rt, NEAP__K_BARRIER, "neap.Barrier", methods);
   lua_pop(L, 1);
   neap__set_funcs(L, rt, functions);

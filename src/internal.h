@@ -377,8 +377,8 @@ struct neap_runtime {
   void *base_ud;
   size_t used, limit;
   bool warn, warn_goes_on;
-  int showing; /* groups of errors within each other */
-  int shown;   /* errors of them, in one text */
+  int showing;     /* groups of errors within each other */
+  int shown;       /* errors of them, in one text */
   uint32_t ncalls; /* of the root, by neap_call, that have ended */
   /* hooks */
   neap_log log;

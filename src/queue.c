@@ -389,13 +389,22 @@ static size_t count(const neap__waitq *queue) {
   return n;
 }
 
-static int l_tostring(lua_State *L) {
+static void push_text(lua_State *L, const neap__queue *q, const char *end) {
   static const char *const names[] = {"Queue", "LifoQueue", "PriorityQueue"};
+  lua_pushfstring(L, "<%s maxsize=%I items=%I%s", names[q->order],
+                  (LUAI_UACINT)q->maxsize, (LUAI_UACINT)q->size, end);
+}
+
+/* For reports: without the lines of those who wait, each of whom is in the report. */
+static void push_awaited(lua_State *L, const void *object) {
+  push_text(L, object, ">");
+}
+
+static int l_tostring(lua_State *L) {
   neap__queue *q = self(L);
   luaL_Buffer b;
   luaL_buffinit(L, &b);
-  lua_pushfstring(L, "<%s maxsize=%I items=%I", names[q->order],
-                  (LUAI_UACINT)q->maxsize, (LUAI_UACINT)q->size);
+  push_text(L, q, "");
   luaL_addvalue(&b);
   add_count(L, &b, "getters", count(&q->getters));
   add_count(L, &b, "putters", count(&q->putters));
@@ -465,6 +474,8 @@ void neap__queue_open(lua_State *L, neap_runtime *rt) {
       {"PriorityQueue", l_priority},
       {NULL, NULL},
   };
+  static const neap__teller teller = {.push = push_awaited};
+  neap__set_teller(rt, NEAP__K_QUEUE, &teller);
   neap__new_class(L, rt, NEAP__K_QUEUE, "neap.Queue", methods);
   lua_pop(L, 1);
   neap__set_funcs(L, rt, functions);

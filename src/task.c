@@ -461,7 +461,8 @@ bool neap__take_back(neap_task *task, const neap__before *before) {
     task->must_cancel = 0;
     task->swallowed = before->swallowed;
   } else if (!task->must_cancel) {
-    task->swallowed = 1; /* was raised in the block, and left it as another error */
+    task->swallowed =
+        1; /* was raised in the block, and left it as another error */
   }
   return true;
 }
