@@ -45,10 +45,19 @@ describe("as asyncio:", function()
   local python = live()
 
   for _, name in ipairs(names()) do
+    local path, own_loop = DIR .. name, name:find "^loop_" ~= nil
+
     it(name, function()
-      local recorded = content(DIR .. name .. ".out")
+      local recorded = content(path .. ".out")
       if python then assert.equal(recorded, python[name], "Python does not print this now") end
-      assert.equal(recorded, prelude.run(DIR .. name .. ".lua", name:find "^loop_" ~= nil))
+      assert.equal(recorded, prelude.run(path .. ".lua", own_loop))
     end)
+
+    -- The root is no task, so there is no current_task.
+    if not own_loop and not content(path .. ".lua"):find "current_task" then
+      it(name .. ", at top level", function()
+        assert.equal(content(path .. ".out"), prelude.run(path .. ".lua", true))
+      end)
+    end
   end
 end)

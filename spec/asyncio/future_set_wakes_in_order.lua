@@ -8,4 +8,4 @@ neap.sleep(0)
 for _, i in ipairs { 2, 0, 1 } do futures[i]:set_result "value" end
 neap.create_task(neap.sleep, 0):add_done_callback(function() log "later" end)
 neap.gather(tasks)
-neap.sleep(0)
+turns(3)

@@ -8,4 +8,4 @@ for i in 2, 0, 1:
     futures[i].set_result("value")
 create_task(sleep(0)).add_done_callback(lambda t: log("later"))
 await gather(*tasks)
-await sleep(0)
+await turns(3)

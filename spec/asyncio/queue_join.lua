@@ -17,5 +17,6 @@ neap.create_task(function()
   log("joined", now())
 end):await()
 w:cancel()
+neap.wait { w }
 local _, err = pcall(queue.task_done, queue)
 log(kind(err))

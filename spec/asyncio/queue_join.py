@@ -16,6 +16,7 @@ for item in 1, 2, 3:
 w, j = create_task(worker()), create_task(joiner())
 await j
 w.cancel()
+await wait([w])
 try:
     queue.task_done()
 except ValueError as err:

@@ -3,7 +3,9 @@ try:
     await wait([])
 except ValueError as err:
     log(kind(err))
+task = create_task(sleep(0))
 try:
-    await wait([create_task(sleep(0))], return_when="some")
+    await wait([task], return_when="some")
 except ValueError as err:
     log(kind(err))
+await task
