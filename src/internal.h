@@ -157,9 +157,15 @@ struct neap_task {
   uint32_t raises; /* how often a cancellation was raised in it */
   int cancelling;
   unsigned char started;
-  unsigned char must_cancel; /* raise at the next resume */
-  unsigned char swallowed;   /* raise again at the next wait */
-  unsigned char seen;        /* Lua code may hold the coroutine */
+  union {
+    struct {
+      unsigned char must_cancel; /* raise at the next resume */
+      unsigned char watched;     /* by rt->sentry */
+    };
+    uint16_t attention; /* one of the two */
+  };
+  unsigned char swallowed; /* raise again at the next wait */
+  unsigned char seen;      /* Lua code may hold the coroutine */
 };
 
 /* A task's cancellations when it entered a block: see neap__before_block. */
@@ -284,6 +290,7 @@ enum neap__kind {
   NEAP__K_QUEUE,
   NEAP__K_CONTEXTVAR,
   NEAP__K_TOKEN,
+  NEAP__K_GATE,
   NEAP__K_TASKS,
   NEAP__KINDS
 };
@@ -311,6 +318,16 @@ typedef struct neap__pace {
   uint64_t first_ticks; /* where the present measuring began */
   int64_t first_ns;
 } neap__pace;
+
+/* The waits of one task are counted, to cancel it at one of them: neap.test. */
+typedef struct neap__sentry {
+  neap_task *task; /* for comparing */
+  uint32_t count, at;
+  bool on_wake; /* when it was woken, otherwise when it parks */
+  bool hit;
+  const char *name; /* of the wait that was hit */
+  const neap__site *site;
+} neap__sentry;
 
 struct neap_runtime {
   lua_State *L; /* the main thread */
@@ -362,13 +379,18 @@ struct neap_runtime {
   int hook_mask, hook_count;
   neap__pace pace;
   /* for tests */
-  int64_t virtual_now; /* ns, while `frozen` */
-  int64_t ahead;       /* ns by which earlier jumps put us before the system */
-  uint64_t shuffle;    /* state of the generator; 0: first come first served */
+  neap__sentry sentry;
+  struct neap__watchdog *watchdog; /* NULL until there is one */
+  const char *stopped_in; /* where the root waited when it was stopped */
+  int64_t virtual_now;    /* ns, while `frozen` */
+  int64_t ahead;    /* ns by which earlier jumps put us before the system */
+  uint64_t shuffle; /* state of the generator; 0: first come first served */
+  lua_Integer seed; /* it began with this one */
   neap__item **shuffled;
   uint32_t shuffled_cap;
   bool frozen; /* the clock stands still */
   bool jumps;  /* to the next deadline, when nothing else can happen */
+  bool noting; /* what is made that can be held is put into NEAP__R_NOTED */
   /* memory */
   lua_Alloc alloc;
   void *alloc_ud;
@@ -524,6 +546,8 @@ int64_t neap__patience(neap__loop *loop);
 /* Permutes the tasks of the ready list among their places. */
 void neap__shuffle(neap__loop *loop);
 void neap__shuffle_free(neap_runtime *rt);
+/* Pushes a line for reports that names the seed, or "". [-0, +1, m] */
+void neap__push_seed(lua_State *L, const neap_runtime *rt);
 
 /* ---- wait.c: park, wake, cancel ------------------------------------------- */
 
@@ -561,6 +585,23 @@ void neap__take_shared(neap__loop *loop);
 void neap__cancel_flush(neap_runtime *rt);
 /* The task's coroutine is closed by force: lets go of its wait. */
 void neap__orphan(neap_task *task);
+
+/* ---- watchdog.c: a time-out for the root, in real time ---------------------- */
+
+/* What rt->interrupt holds when it is over: no signal. */
+#define NEAP__OVERDUE (-1)
+/* Raises the TimeoutError, in the root. [-0, +0, v] */
+int neap__raise_overdue(lua_State *L, neap_runtime *rt);
+void neap__watchdog_free(neap_runtime *rt);
+/* watchdog(seconds or nil) */
+int neap__l_watchdog(lua_State *L);
+
+/* ---- leftover.c: what a test left behind ------------------------------------- */
+
+/* Adds its functions to the module at the top. [-0, +0, m] */
+void neap__leftover_open(lua_State *L, neap_runtime *rt);
+/* The object on top, which somebody can hold, was made. [-0, +0, m] */
+static inline void neap__note_made(lua_State *L, neap_runtime *rt);
 
 /* ---- waitq.c: FIFO of waits ------------------------------------------------ */
 
@@ -830,6 +871,7 @@ enum neap__reg {
   NEAP__R_ROOT,     /* what a task has as its extra, for the root */
   NEAP__R_CONTEXT,  /* the root's context, or false */
   NEAP__R_DEADLOCK, /* the DeadlockError that the root is about to raise */
+  NEAP__R_NOTED,    /* list of what was made while rt->noting */
   NEAP__REGS
 };
 void neap__reg_get(lua_State *L, enum neap__reg which); /* [-0, +1, -] */
@@ -876,6 +918,14 @@ void neap__queue_open(lua_State *L, neap_runtime *rt);
 /* The runtime of the running C function: its first upvalue. */
 static inline neap_runtime *neap__rt(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+static inline void neap__note_made(lua_State *L, neap_runtime *rt) {
+  if (NEAP__LIKELY(!rt->noting)) return;
+  neap__reg_get(L, NEAP__R_NOTED);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  lua_pop(L, 1);
 }
 
 /* Pushes what our C functions have as their first upvalue. [-0, +1, -] */

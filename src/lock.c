@@ -125,6 +125,7 @@ void neap__lock_new(lua_State *L, neap_runtime *rt) {
   *lock = (neap__lock){.tag = neap__tag(rt, NEAP__K_LOCK)};
   neap__push_class(L, rt, NEAP__K_LOCK);
   lua_setmetatable(L, -2);
+  neap__note_made(L, rt);
 }
 
 /* Lock() -> a free lock. */

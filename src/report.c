@@ -56,6 +56,7 @@ static void push_report(lua_State *L, int index) {
   lua_getfield(L, index, "exception");
   neap__push_group_traces(L, -1);
   lua_remove(L, -2);
+  neap__push_seed(L, neap_of(L));
   lua_concat(L, lua_gettop(L) - base);
   lua_replace(L, shown);
 }

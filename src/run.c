@@ -154,6 +154,8 @@ static int l_report(lua_State *L) {
   } else {
     lua_pop(L, 2);
   }
+  neap__push_seed(L, rt);
+  lua_concat(L, 2);
   lua_pushvalue(L, -1);
   neap__reg_set(L, NEAP__R_REPORT);
   return 1;

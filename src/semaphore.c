@@ -132,6 +132,7 @@ static int new_semaphore(lua_State *L, bool bounded) {
                      .bound = bounded ? value : -1};
   neap__push_class(L, rt, NEAP__K_SEMAPHORE);
   lua_setmetatable(L, -2);
+  neap__note_made(L, rt);
   return 1;
 }
 

@@ -63,3 +63,12 @@ void neap__shuffle_free(neap_runtime *rt) {
   rt->shuffled = NULL;
   rt->shuffled_cap = 0;
 }
+
+void neap__push_seed(lua_State *L, const neap_runtime *rt) {
+  if (rt->shuffle == 0) {
+    lua_pushliteral(L, "");
+    return;
+  }
+  lua_pushfstring(L, "\nseed %I (neap.test.shuffle(%I) replays it)",
+                  (LUAI_UACINT)rt->seed, (LUAI_UACINT)rt->seed);
+}

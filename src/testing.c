@@ -60,10 +60,36 @@ static int l_shuffle(lua_State *L) {
     rt->shuffle = 0;
     return 0;
   }
+  rt->seed = luaL_checkinteger(L, 1);
   /* Neighbouring seeds are to give different orders, and 0 is no state. */
-  uint64_t seed = (uint64_t)luaL_checkinteger(L, 1);
-  seed = (seed + 1) * UINT64_C(0x9E3779B97F4A7C15);
-  rt->shuffle = seed != 0 ? seed : 1;
+  uint64_t state = ((uint64_t)rt->seed + 1) * UINT64_C(0x9E3779B97F4A7C15);
+  rt->shuffle = state != 0 ? state : 1;
+  return 0;
+}
+
+/* order() -> state, seed: for set_order. */
+static int l_order(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  lua_pushinteger(L, (lua_Integer)rt->shuffle);
+  lua_pushinteger(L, rt->seed);
+  return 2;
+}
+
+/* set_order(state, seed): goes on from there. */
+static int l_set_order(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  lua_Integer state = luaL_checkinteger(L, 1);
+  rt->seed = luaL_checkinteger(L, 2);
+  rt->shuffle = (uint64_t)state;
+  return 0;
+}
+
+/* log(text): to where the reports of the loops go. */
+static int l_log(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  size_t length;
+  const char *text = luaL_checklstring(L, 1, &length);
+  if (rt->log != NULL) rt->log(rt->ud, text, length);
   return 0;
 }
 
@@ -88,14 +114,92 @@ static int l_settle(lua_State *L) {
   return neap__park(rt, L, wait);
 }
 
+/* ---- gates: a wait with a name of its own --------------------------------------- */
+
+/* Open for ever once it was opened. User value 1 is the name of the wait. */
+typedef struct gate {
+  const void *tag;
+  neap__waitq queue;
+  const char *name;
+  bool open;
+} gate;
+
+static gate *self(lua_State *L) {
+  return neap__check_tagged(L, neap__rt(L), 1, NEAP__K_GATE, "Gate");
+}
+
+static neap_aborted gate_abort(neap_wait *wait) {
+  gate *g = neap__link_of(wait)->object;
+  neap__waitq_remove(&g->queue, wait);
+  return NEAP_ABORT_DONE;
+}
+
+static int gate_finish(lua_State *L, neap_wait *wait) {
+  if (wait->status < 0)
+    return L == NULL ? 0 : neap__raise_cancelled(L, neap__rt(L));
+  return 0;
+}
+
+/* gate:wait(): until it is open. Waits. */
+static int l_gate_wait(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  gate *g = self(L);
+  if (g->open) {
+    neap__check_again(rt, L, g->name);
+    return 0;
+  }
+  neap__check_park(rt, L, g->name);
+  neap_wait *wait = neap__own_wait(rt, gate_abort, gate_finish, g->name);
+  neap__link_of(wait)->object = g;
+  neap__waitq_push(&g->queue, wait);
+  return neap__park(rt, L, wait);
+}
+
+/* gate:open() */
+static int l_gate_open(lua_State *L) {
+  gate *g = self(L);
+  g->open = true;
+  while (neap__waitq_wake(&g->queue, 0) != NULL) {
+  }
+  return 0;
+}
+
+/* gate(name) -> a closed gate. name: what a task that waits there is said to do. */
+static int l_gate(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  const char *name = luaL_checkstring(L, 1);
+  gate *g = lua_newuserdatauv(L, sizeof *g, 1);
+  *g = (gate){.tag = neap__tag(rt, NEAP__K_GATE), .name = name};
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  neap__push_class(L, rt, NEAP__K_GATE);
+  lua_setmetatable(L, -2);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"freeze", l_freeze}, {"thaw", l_thaw}, {"frozen", l_frozen},
-    {"now", l_now},       {"step", l_step}, {"shuffle", l_shuffle},
-    {"settle", l_settle}, {NULL, NULL},
+    {"freeze", l_freeze}, {"thaw", l_thaw},
+    {"frozen", l_frozen}, {"now", l_now},
+    {"step", l_step},     {"shuffle", l_shuffle},
+    {"order", l_order},   {"set_order", l_set_order},
+    {"settle", l_settle}, {"log", l_log},
+    {"gate", l_gate},     {"watchdog", neap__l_watchdog},
+    {NULL, NULL},
 };
 
 int neap__open_testing(lua_State *L) {
-  lua_createtable(L, 0, 16);
-  neap__set_funcs(L, neap_of(L), functions);
+  static const luaL_Reg gate_methods[] = {
+      {"wait", l_gate_wait},
+      {"open", l_gate_open},
+      {NULL, NULL},
+  };
+  neap_runtime *rt = neap_of(L);
+  if (rt->mt[NEAP__K_GATE] == NULL) { /* it may be loaded again */
+    neap__new_class(L, rt, NEAP__K_GATE, "neap.core.test.Gate", gate_methods);
+    lua_pop(L, 1);
+  }
+  lua_createtable(L, 0, 32);
+  neap__set_funcs(L, rt, functions);
+  neap__leftover_open(L, rt);
   return 1;
 }

@@ -148,12 +148,27 @@ static void stress(neap_runtime *rt, lua_State *L) {
 #define stress(rt, L) ((void)0)
 #endif
 
+/* One of the moments of a wait at which neap.test may cancel its task. */
+static void watch(lua_State *L, neap_task *task, const char *name, bool woken) {
+  neap_runtime *rt = task->future.loop->rt;
+  neap__sentry *w = &rt->sentry;
+  if (w->task != task || w->hit || w->count != w->at || w->on_wake != woken)
+    return;
+  w->hit = true;
+  w->name = name;
+  w->site = neap__site_at(L, rt, 1);
+  neap__cancel(task, NULL, 0);
+}
+
 static int finish(lua_State *L, neap_task *task, neap_wait *wait) {
   task->wait = NULL;
   wait->task = NULL;
-  if (NEAP__UNLIKELY(task->must_cancel)) {
-    task->must_cancel = 0;
-    wait->status = UV_ECANCELED;
+  if (NEAP__UNLIKELY(task->attention)) {
+    if (task->watched) watch(L, task, wait->name, true);
+    if (task->must_cancel) {
+      task->must_cancel = 0;
+      wait->status = UV_ECANCELED;
+    }
   }
   return wait->finish(L, wait);
 }
@@ -181,6 +196,7 @@ static int parked_k(lua_State *L, int status, lua_KContext context) {
 static void abort_root(neap_task *root, neap_wait *wait) {
   if (wait->flags & (NEAP__ABORTING | NEAP__WOKEN)) return;
   neap_runtime *rt = root->future.loop->rt;
+  rt->stopped_in = wait->name;
   neap_aborted answer = wait->abort(wait);
   if (wait->flags & NEAP__SHARED) answer = NEAP_ABORT_PENDING;
   wait->flags |= NEAP__ABORTING;
@@ -258,7 +274,14 @@ int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait) {
     task->future.loop = neap__the_loop(L, rt);
   task->since = task->future.loop->now;
   if (!(wait->flags & NEAP__INTERNAL)) task->future.loop->nexternal++;
-  if (NEAP__UNLIKELY(task->must_cancel)) cancel_parked(L, task);
+  if (NEAP__UNLIKELY(task->attention)) {
+    if (task->watched) rt->sentry.count++;
+    if (task->must_cancel) {
+      cancel_parked(L, task);
+    } else {
+      watch(L, task, wait->name, false);
+    }
+  }
   if (NEAP__UNLIKELY(task == &rt->root)) return park_root(rt, L, wait);
   stress(rt, L);
   return yield(L, rt, (lua_KContext)wait, parked_k);
@@ -274,9 +297,15 @@ static int yielded_k(lua_State *L, int status, lua_KContext context) {
   stress(rt, L);
   task->wait = NULL;
   task->own.task = NULL;
-  if (NEAP__UNLIKELY(task->must_cancel)) {
-    task->must_cancel = 0;
-    return neap__raise_cancelled(L, rt);
+  if (NEAP__UNLIKELY(task->attention)) {
+    if (task->watched) { /* it was ready all the time: both moments are now */
+      rt->sentry.count++;
+      watch(L, task, task->own.name, rt->sentry.on_wake);
+    }
+    if (task->must_cancel) {
+      task->must_cancel = 0;
+      return neap__raise_cancelled(L, rt);
+    }
   }
   return lua_gettop(L) - 1;
 }
@@ -541,6 +570,7 @@ void neap__orphan(neap_task *task) {
 void neap__check_interrupt(lua_State *L, neap_runtime *rt) {
   int signal = atomic_exchange(&rt->interrupt, 0);
   if (signal == 0) return;
+  if (signal == NEAP__OVERDUE) neap__raise_overdue(L, rt);
   if (signal != SIGINT) raise_exit(L, rt);
   neap__raise(L, NEAP__KEYBOARDINTERRUPT, NULL);
 }

@@ -31,6 +31,7 @@ local LONG = {
 local WRAPPERS = {
   ["lua/neap/test.lua"] = true,
   ["lua/neap/test/busted.lua"] = true,
+  ["lua/neap/test/leftover.lua"] = true,
   ["lua/neap/test/sweep.lua"] = true,
 }
 
