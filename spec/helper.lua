@@ -50,40 +50,12 @@ function M.log()
   return list, function(value) list[#list + 1] = value end
 end
 
---- Fails each test of a `describe` that leaves a pending task behind, or whose loop
---- reports something. Gives the list of the contexts that were reported; a test that
---- expects some takes them out with `take`.
-function M.guard(before_each, after_each)
-  local reports = {}
-  before_each(function()
-    for i = #reports, 1, -1 do reports[i] = nil end
-    neap.get_event_loop():set_exception_handler(function(_, context)
-      reports[#reports + 1] = context
-    end)
-  end)
-  after_each(function()
-    M.settle(4)
-    collectgarbage()
-    collectgarbage()
-    M.settle(2)
-    local loop = neap.get_event_loop()
-    loop:set_exception_handler(nil)
-    local left = neap.all_tasks()
-    for _, task in ipairs(left) do task:cancel() end
-    M.settle(4)
-    assert(#left == 0, "the test left a task: " .. tostring(left[1]))
-    if reports[1] then
-      error("the loop reported: " .. tostring(reports[1].message) .. ": "
-        .. tostring(reports[1].exception), 0)
-    end
-  end)
-  function reports.take()
-    local list = table.move(reports, 1, #reports, 1, {})
-    for i = #reports, 1, -1 do reports[i] = nil end
-    return list
-  end
-  return reports
-end
+--- What loops reported in the test that runs: `take` gives the list of the contexts.
+--- neap.test.busted fails a test that does not take what was reported.
+M.reports = { take = function() return require "neap.test.busted".take_reports() end }
+
+--- What neap.test.busted does now.
+function M.guard() return M.reports end
 
 local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 

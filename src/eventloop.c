@@ -161,6 +161,7 @@ static int l_run(lua_State *L) {
   luaL_checkany(L, 1);
   if (rt->running != NULL || rt->current != &rt->root)
     luaL_error(L, "neap.run() cannot be called from a running event loop");
+  neap__check_awaitable(L, rt, 1, 1); /* before there is a loop to be closed */
   neap__loop *loop = new_loop(L, rt, NULL);
   lua_insert(L, 1);
   neap__loop *outer = rt->loop;

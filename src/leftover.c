@@ -110,6 +110,13 @@ static int l_uv_handles(lua_State *L) {
   return 1;
 }
 
+/* lost() -> whether there are errors that nobody has looked at yet. */
+static int l_lost(lua_State *L) {
+  const neap_runtime *rt = neap__rt(L);
+  lua_pushboolean(L, rt->lost.next != &rt->lost);
+  return 1;
+}
+
 /* loops() -> table: each open Loop -> true. */
 static int l_loops(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
@@ -198,11 +205,17 @@ static int l_watched(lua_State *L) {
 
 void neap__leftover_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg functions[] = {
-      {"tasks", l_tasks},         {"handles", l_handles},
-      {"deadlines", l_deadlines}, {"uv_handles", l_uv_handles},
-      {"loops", l_loops},         {"destroy", l_destroy},
-      {"note", l_note},           {"watch", l_watch},
-      {"watched", l_watched},     {NULL, NULL},
+      {"tasks", l_tasks},
+      {"handles", l_handles},
+      {"deadlines", l_deadlines},
+      {"uv_handles", l_uv_handles},
+      {"loops", l_loops},
+      {"destroy", l_destroy},
+      {"note", l_note},
+      {"watch", l_watch},
+      {"watched", l_watched},
+      {"lost", l_lost},
+      {NULL, NULL},
   };
   neap__set_funcs(L, rt, functions);
 }

@@ -5,6 +5,8 @@ set -u
 
 interpreter=$1
 shift
+# Sanitizers and full collections make tests slow, and so does a busy machine.
+export NEAP_TEST_TIMEOUT=${NEAP_TEST_TIMEOUT:-60}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 read -ra extra <<<"${STOCK_ENV:-}"
