@@ -2,6 +2,7 @@
 --- NAME.lua, the trace of the Lua side is the recorded one, NAME.out; where the Python that
 --- it was recorded with is installed, that one still prints it.
 
+local neap = require "neap"
 local prelude = require "spec.asyncio.prelude"
 
 local DIR = "spec/asyncio/"
@@ -41,8 +42,13 @@ local function live()
   return traces
 end
 
-describe("as asyncio:", function()
+-- The subject is the order of asyncio, so it is #ordered.
+describe("as asyncio #ordered:", function()
   local python = live()
+  local loop
+
+  before_each(function() loop = neap.get_event_loop() end)
+  after_each(function() neap.set_event_loop(loop) end)
 
   for _, name in ipairs(names()) do
     local path, own_loop = DIR .. name, name:find "^loop_" ~= nil

@@ -20,7 +20,10 @@ static int l_freeze(lua_State *L) {
  * what is armed has as long to go as it had. */
 static int l_thaw(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  if (rt->frozen) rt->ahead = rt->virtual_now - (int64_t)uv_hrtime();
+  if (rt->frozen) {
+    rt->ahead = rt->virtual_now - (int64_t)uv_hrtime();
+    rt->pace = (neap__pace){.window = 0}; /* was measured before the jumps */
+  }
   rt->frozen = false;
   return 0;
 }
