@@ -678,6 +678,38 @@ describe("a queue", function()
     assert.is_nil(weak[1])
   end)
 
+  it("may be used by finalizers that run as it grows and shrinks", function()
+    local function above(a, b) return ("%09d"):format(a) > ("%09d"):format(b) end
+    for _, queue in ipairs { neap.Queue(), neap.LifoQueue(), neap.PriorityQueue(0, above) } do
+      local put, got, n = 0, 0, helper.many(5000)
+      local function litter(fn) setmetatable({}, { __gc = fn }) end
+      for i = 1, n do
+        litter(function()
+          queue:put_nowait(i)
+          put = put + 1
+        end)
+        if i % 3 == 0 then
+          litter(function()
+            if pcall(queue.get_nowait, queue) then got = got + 1 end
+          end)
+        end
+        queue:put(i)
+        put = put + 1
+      end
+      while queue:qsize() > 10 do
+        litter(function()
+          if pcall(queue.get_nowait, queue) then got = got + 1 end
+        end)
+        queue:get()
+        got = got + 1
+      end
+      collectgarbage()
+      assert.equal(put - got, queue:qsize())
+      while pcall(queue.get_nowait, queue) do got = got + 1 end
+      assert.equal(put, got)
+    end
+  end)
+
   it("allocates nothing once it is going", function()
     local queue = neap.Queue(10)
     local function round(n)
