@@ -710,6 +710,28 @@ describe("a queue", function()
     end
   end)
 
+  it("is not confused by a finalizer that fills it while it grows", function()
+    for _, new in ipairs { neap.Queue, neap.LifoQueue, neap.PriorityQueue } do
+      local queue, filled = new(), false
+      for i = 1, 8 do queue:put(i) end -- the ninth needs a larger table
+      collectgarbage()
+      collectgarbage "stop"
+      collectgarbage("incremental", 100, 1000, 24) -- the next step is a whole cycle
+      setmetatable({}, { __gc = function()
+        for i = 10, 59 do queue:put_nowait(i) end
+        filled = true
+      end })
+      collectgarbage "restart"
+      queue:put(9)
+      collectgarbage("incremental", 200, 100, 13)
+      assert.is_true(filled)
+      local list = drain(queue)
+      table.sort(list)
+      for i = 1, 59 do assert.equal(i, list[i]) end
+      assert.equal(59, list.n)
+    end
+  end)
+
   it("allocates nothing once it is going", function()
     local queue = neap.Queue(10)
     local function round(n)
