@@ -9,6 +9,7 @@
 
 #define MAX_DEPTH 6  /* of groups within groups that are shown */
 #define MAX_SHOWN 20 /* errors of one group */
+#define MAX_ALL 100  /* errors of all groups of one text */
 
 /* Pushes the list of errors of the group at `index` and gives its length; pushes nil
  * and gives 0 when it is none. [-0, +1, m] */
@@ -23,6 +24,31 @@ static lua_Integer push_list(lua_State *L, int index) {
   return 0;
 }
 
+/* error -> its text */
+static int l_text(lua_State *L) {
+  neap__push_text(L, 1);
+  return 1;
+}
+
+/* The text of the error on top of the stack, which may be a group. [-1, +1, m] */
+static void to_text(lua_State *L, neap_runtime *rt) {
+  int outer = rt->showing++;
+  rt->shown++;
+  lua_pushcfunction(L, l_text);
+  lua_insert(L, -2);
+  int status = lua_pcall(L, 1, 1, 0);
+  rt->showing = outer;
+  if (status != LUA_OK) lua_error(L); /* no memory */
+}
+
+/* Adds how many of n errors are not shown to the text at `text`. [-0, +0, m] */
+static void add_rest(lua_State *L, int text, lua_Integer rest) {
+  if (rest <= 0) return;
+  lua_pushfstring(L, "%s\n  and %I more", lua_tostring(L, text),
+                  (LUAI_UACINT)rest);
+  lua_replace(L, text);
+}
+
 void neap__list_errors(lua_State *L) {
   neap_runtime *rt = neap_of(L);
   int text = lua_gettop(L);
@@ -34,22 +60,18 @@ void neap__list_errors(lua_State *L) {
     lua_replace(L, text);
   }
   if (rt == NULL || rt->showing >= MAX_DEPTH) n = 0;
-  for (lua_Integer i = 1; i <= n && i <= MAX_SHOWN; i++) {
+  if (n > 0 && rt->showing == 0) rt->shown = 0;
+  lua_Integer i = 1;
+  for (; i <= n && i <= MAX_SHOWN && rt->shown < MAX_ALL; i++) {
     lua_rawgeti(L, text + 1, i);
-    rt->showing++;
-    neap__push_text(L, -1); /* raises for memory only */
-    rt->showing--;
+    to_text(L, rt);
     luaL_gsub(L, lua_tostring(L, -1), "\n", "\n  ");
     lua_pushfstring(L, "%s\n  %I: %s", lua_tostring(L, text), (LUAI_UACINT)i,
                     lua_tostring(L, -1));
     lua_replace(L, text);
     lua_settop(L, text + 1);
   }
-  if (n > MAX_SHOWN) {
-    lua_pushfstring(L, "%s\n  and %I more", lua_tostring(L, text),
-                    (LUAI_UACINT)(n - MAX_SHOWN));
-    lua_replace(L, text);
-  }
+  add_rest(L, text, n - i + 1);
   lua_settop(L, text);
 }
 
@@ -77,18 +99,22 @@ static void push_trace(lua_State *L, int group, lua_Integer i, int error) {
 
 /* Adds to the text on top what the errors of the group are and where they come from.
  * `number` is what those of this group begin with. [-1, +1, m] */
-static void add_traces(lua_State *L, int group, const char *number, int depth) {
+static void add_traces(lua_State *L, int group, const char *number, int depth,
+                       int *shown) {
   int text = lua_gettop(L);
   luaL_checkstack(L, 12, NULL);
   lua_Integer n = push_list(L, group);
   if (depth >= MAX_DEPTH) n = 0;
-  for (lua_Integer i = 1; i <= n && i <= MAX_SHOWN; i++) {
+  lua_Integer i = 1;
+  for (; i <= n && i <= MAX_SHOWN && *shown < MAX_ALL; i++) {
+    ++*shown;
     const char *mine = lua_pushfstring(L, "%s%I", number, (LUAI_UACINT)i);
     lua_rawgeti(L, text + 1, i);
     int error = lua_gettop(L);
     lua_Integer inner = push_list(L, error);
     if (inner > 0) {
-      lua_pushfstring(L, "%I errors", (LUAI_UACINT)inner);
+      lua_pushfstring(L, "%I %s", (LUAI_UACINT)inner,
+                      inner == 1 ? "error" : "errors");
     } else {
       neap__push_text(L, error);
     }
@@ -99,18 +125,20 @@ static void add_traces(lua_State *L, int group, const char *number, int depth) {
     if (inner > 0) {
       lua_pushfstring(L, "%s.", mine);
       lua_pushvalue(L, text);
-      add_traces(L, error, lua_tostring(L, -2), depth + 1);
+      add_traces(L, error, lua_tostring(L, -2), depth + 1, shown);
       lua_replace(L, text);
     }
     lua_settop(L, text + 1);
   }
+  add_rest(L, text, n - i + 1);
   lua_settop(L, text);
 }
 
 void neap__push_group_traces(lua_State *L, int index) {
+  int shown = 0;
   index = lua_absindex(L, index);
   lua_pushliteral(L, "");
-  add_traces(L, index, "", 0);
+  add_traces(L, index, "", 0, &shown);
 }
 
 int neap__new_group_error(lua_State *L) {

@@ -35,8 +35,10 @@ struct group {
   member *spare;
   size_t count;      /* pending */
   lua_Integer slots; /* of the table */
-  bool exiting;      /* the end of the block was reached */
-  bool aborting;     /* the children were cancelled */
+  neap__before before;
+  uint32_t ncalls; /* when it was made */
+  bool exiting;  /* the end of the block was reached */
+  bool aborting; /* the children were cancelled */
   bool cancelled_parent;
   bool cancelled; /* the parent was, while it waited at the end */
 };
@@ -58,12 +60,17 @@ static void unlink_member(group *g, member *m) {
   g->count--;
 }
 
+/* Whether the block can still be left: it was not, and its task goes on. */
+static bool is_open(const group *g) {
+  return g->parent != NULL && g->parent->future.state == NEAP__PENDING &&
+         (g->parent->id != 0 || g->ncalls == g->loop->rt->ncalls);
+}
+
 static void on_child_done(neap__watcher *watcher, neap__future *future) {
   member *m = neap__container_of(watcher, member, watcher);
   group *g = m->group;
   unlink_member(g, m);
-  if (future->state == NEAP__RAISED && g->parent != NULL &&
-      g->parent->future.state == NEAP__PENDING) {
+  if (future->state == NEAP__RAISED && is_open(g)) {
     if (g->last_fail != NULL) {
       g->last_fail->next = m;
     } else {
@@ -92,7 +99,7 @@ static void abort_children(group *g) {
 /* A child has failed, and its place in the ready list has come. */
 static void on_failure(neap__call *call) {
   group *g = neap__container_of(call, group, failure);
-  if (g->loop->closed || g->aborting || g->parent == NULL) return;
+  if (g->loop->closed || g->aborting || !is_open(g)) return;
   abort_children(g);
   if (g->exiting) return;
   g->cancelled_parent = true;
@@ -242,8 +249,11 @@ static int leave(lua_State *L, group *g) {
   if (!failed && lua_isnil(L, 2))
     return g->cancelled ? neap__raise_cancelled(L, rt) : 0;
   if (!failed && neap__error_is(L, 2, NEAP__CANCELLEDERROR)) return 0;
-  /* Errors come before a cancellation, which is raised at the next wait. */
-  if (parent->cancelling > 0) parent->swallowed = 1;
+  /* Errors come before a cancellation, which is raised at the next wait. One from
+   * before the block, which its cleanup may be part of, is not. */
+  if (parent->cancelling > g->before.cancelling ||
+      (parent->cancelling > 0 && parent->raises != g->before.raises))
+    parent->swallowed = 1;
   push_errors(L, rt, g);
   return lua_error(L);
 }
@@ -273,7 +283,8 @@ static int l_close(lua_State *L) {
   if (rt->current != g->parent)
     return luaL_error(L, "a TaskGroup is closed by the task that made it");
   g->exiting = true;
-  if (g->cancelled_parent && neap__uncancel(g->parent) > 0) g->cancelled = true;
+  if (g->cancelled_parent && !neap__take_back(g->parent, &g->before))
+    g->cancelled = true;
   if (!lua_isnil(L, 2) && !g->aborting) abort_children(g);
   if (g->count == 0) return leave(L, g);
   if (rt->current != &rt->root && !lua_isyieldable(L))
@@ -326,6 +337,8 @@ static int l_new(lua_State *L) {
       .loop = loop,
       .site = neap__site_at(L, rt, 1),
       .parent = rt->current,
+      .before = neap__before_block(rt->current),
+      .ncalls = rt->ncalls,
   };
   neap__push_class(L, rt, NEAP__K_GROUP);
   lua_setmetatable(L, -2);
