@@ -194,7 +194,7 @@ struct neap__handle {
   const neap__site *site;
   double when;
   uint32_t slot;
-  int nargs; /* NEAP__STOPS: no function, it stops the loop */
+  int nargs;      /* NEAP__STOPS: no function, it stops the loop */
   unsigned again; /* how often it is to run once more */
   unsigned char cancelled;
   unsigned char keeps; /* its anchor, as it may run again */
@@ -244,9 +244,9 @@ struct neap__loop {
   uv_mutex_t mutex;  /* guards `shared` */
   neap_wait *shared;
   neap__signal *signals; /* handlers of signals */
-  neap__waitq settlers; /* want to know when nothing is ready */
-  bool awaited;         /* somebody waits for the end of its run */
-  bool due_soon;        /* a deadline was armed that is due about now */
+  neap__waitq settlers;  /* want to know when nothing is ready */
+  bool awaited;          /* somebody waits for the end of its run */
+  bool due_soon;         /* a deadline was armed that is due about now */
   bool lent, closed, running, stopping, debug, in_turn;
   bool spare; /* closed to the end: the struct may be used again */
 };
@@ -600,8 +600,8 @@ int neap__l_watchdog(lua_State *L);
 
 /* Adds its functions to the module at the top. [-0, +0, m] */
 void neap__leftover_open(lua_State *L, neap_runtime *rt);
-/* The object on top, which somebody can hold, was made. [-0, +0, m] */
-static inline void neap__note_made(lua_State *L, neap_runtime *rt);
+/* See neap__note_made. [-0, +0, m] */
+void neap__note_slow(lua_State *L, neap_runtime *rt);
 
 /* ---- waitq.c: FIFO of waits ------------------------------------------------ */
 
@@ -920,12 +920,9 @@ static inline neap_runtime *neap__rt(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(1));
 }
 
+/* The object on top, which somebody can hold, was made. [-0, +0, m] */
 static inline void neap__note_made(lua_State *L, neap_runtime *rt) {
-  if (NEAP__LIKELY(!rt->noting)) return;
-  neap__reg_get(L, NEAP__R_NOTED);
-  lua_pushvalue(L, -2);
-  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-  lua_pop(L, 1);
+  if (NEAP__UNLIKELY(rt->noting)) neap__note_slow(L, rt);
 }
 
 /* Pushes what our C functions have as their first upvalue. [-0, +1, -] */

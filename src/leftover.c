@@ -158,7 +158,26 @@ static int l_destroy(lua_State *L) {
   return 0;
 }
 
-/* note(flag) -> list of the locks and semaphores made since note(true), or nil. */
+void neap__note_slow(lua_State *L, neap_runtime *rt) {
+  luaL_checkstack(L, 6, NULL);
+  int object = lua_gettop(L);
+  const neap__site *site = neap__site_at(L, rt, 1);
+  neap__reg_get(L, NEAP__R_NOTED);
+  lua_createtable(L, 0, 3);
+  lua_pushvalue(L, object);
+  lua_setfield(L, -2, "object");
+  neap__push_text(L, object);
+  lua_setfield(L, -2, "text");
+  if (site != NULL) {
+    lua_pushfstring(L, "%s:%d", site->source, site->line);
+    lua_setfield(L, -2, "where");
+  }
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  lua_settop(L, object);
+}
+
+/* note(flag) -> list of the locks and semaphores made since note(true), or nil: for
+ * each a table with the object, its text at that time and where it was made. */
 static int l_note(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   bool on = lua_toboolean(L, 1);

@@ -17,6 +17,7 @@ end
 
 --- What there is now, to be compared with.
 function M.snapshot()
+  neap.get_event_loop() -- makes it where there is none
   return {
     tasks = set_of(core.tasks()),
     handles = set_of(core.handles()),
