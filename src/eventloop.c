@@ -272,16 +272,6 @@ static int l_time(lua_State *L) {
   return 1;
 }
 
-static int l_set_debug(lua_State *L) {
-  self(L)->debug = lua_toboolean(L, 2);
-  return 0;
-}
-
-static int l_get_debug(lua_State *L) {
-  lua_pushboolean(L, self(L)->debug);
-  return 1;
-}
-
 /* loop:set_exception_handler(fn or nil): fn(loop, context) gets what nobody handled. */
 static int l_set_exception_handler(lua_State *L) {
   self(L);
@@ -362,8 +352,6 @@ static const luaL_Reg methods[] = {
     {"call_at", l_call_at},
     {"create_task", l_create_task},
     {"create_future", l_create_future},
-    {"set_debug", l_set_debug},
-    {"get_debug", l_get_debug},
     {"set_exception_handler", l_set_exception_handler},
     {"call_exception_handler", l_call_exception_handler},
     {"default_exception_handler", l_default_exception_handler},

@@ -244,6 +244,7 @@ struct neap__loop {
   uv_mutex_t mutex;  /* guards `shared` */
   neap_wait *shared;
   neap__signal *signals; /* handlers of signals */
+  double slow;           /* seconds; slow_callback_duration */
   neap__waitq settlers;  /* want to know when nothing is ready */
   bool awaited;          /* somebody waits for the end of its run */
   bool due_soon;         /* a deadline was armed that is due about now */
@@ -417,6 +418,13 @@ struct neap_runtime {
   bool exiting;     /* SystemExit was raised in the root */
   bool deadlock;    /* why the root's wait ends */
   bool contexts;    /* a ContextVar was set */
+  bool debug;       /* new loops are in debug mode */
+  struct {          /* the step that is watched in debug mode */
+    int64_t start, limit;    /* ns of the real clock */
+    const neap__site *began; /* where the task went on, or NULL */
+    const neap__site *held;  /* where it was past the limit, or NULL */
+    bool armed;
+  } watch;
 };
 
 /* ---- error.c: error objects and classes ---------------------------------- */
@@ -540,6 +548,16 @@ static inline bool neap__may_wake(const neap__loop *loop) {
 void neap__hold(neap__loop *loop, bool hold);
 /* ns that a poll may wait now; -1: no limit. */
 int64_t neap__patience(neap__loop *loop);
+
+/* ---- debug.c: debug mode --------------------------------------------------------- */
+
+void neap__debug_open(lua_State *L, neap_runtime *rt);
+/* Watches the item, which is about to run: its coroutine, its object being pushed; or
+ * NULL. Raises nothing. */
+lua_State *neap__debug_begin(neap__loop *loop, neap__item *item, lua_State *L);
+/* It ran: removes the object, reports it when that took long. Raises nothing. */
+void neap__debug_end(neap__loop *loop, neap__item *item, lua_State *L,
+                     lua_State *co);
 
 /* ---- shuffle.c: another order for what is ready --------------------------- */
 
@@ -869,6 +887,7 @@ enum neap__reg {
   NEAP__R_REPORT,   /* the string that neap_report gave last */
   NEAP__R_DUMP,     /* the string that neap_dump gave last */
   NEAP__R_ROOT,     /* what a task has as its extra, for the root */
+  NEAP__R_HELD,     /* traceback of a step that takes long */
   NEAP__R_CONTEXT,  /* the root's context, or false */
   NEAP__R_DEADLOCK, /* the DeadlockError that the root is about to raise */
   NEAP__R_NOTED,    /* list of what was made while rt->noting */

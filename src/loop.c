@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SLOW 0.1 /* seconds that a step may take in debug mode */
+
 /* ---- life -------------------------------------------------------------------- */
 
 static void on_async(uv_async_t *async) {
@@ -97,6 +99,8 @@ int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out) {
   loop->next = next;
   loop->closed = loop->spare = true; /* until all of it is there */
   loop->rt = rt;
+  loop->debug = rt->debug;
+  loop->slow = SLOW;
   loop->lent = lent != NULL;
   loop->uv = lent != NULL ? lent : &loop->own;
   int status = uv_mutex_init(&loop->mutex);

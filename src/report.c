@@ -87,6 +87,11 @@ void neap__call_handler(lua_State *L, neap__loop *loop) {
   if (current == &loop->rt->root) loop->rt->current = NULL;
   int status = lua_pcall(L, 2, 0, context + 1);
   loop->rt->current = current;
+  if (status != LUA_OK && (neap__error_is(L, -1, NEAP__SYSTEMEXIT) ||
+                           neap__error_is(L, -1, NEAP__KEYBOARDINTERRUPT))) {
+    lua_settop(L, context - 1); /* the root raises it */
+    return;
+  }
   if (status != LUA_OK) {
     neap__take_traceback(L, loop->rt);
     lua_createtable(L, 0, 4);

@@ -183,6 +183,7 @@ static void open_core(lua_State *L, neap_runtime *rt) {
   neap__task_open(L, rt);
   neap__handle_open(L, rt);
   neap__signal_open(L, rt);
+  neap__debug_open(L, rt);
   neap__timer_open(L, rt);
   neap__gather_open(L, rt);
   neap__completion_open(L, rt);
@@ -247,6 +248,9 @@ static int l_start(lua_State *L) {
     lua_pushboolean(L, 1); /* where Lua's libraries look for it */
     lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
   }
+  const char *debug = config->flags & NEAP_NO_ENV ? NULL : getenv("NEAP_DEBUG");
+  rt->debug =
+      debug != NULL && strcmp(debug, "") != 0 && strcmp(debug, "0") != 0;
   if (!(config->flags & NEAP_NO_LIBS) && config->L == NULL) luaL_openlibs(L);
   set_path(L, "path", config->lua_path);
   set_path(L, "cpath", config->lua_cpath);

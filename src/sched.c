@@ -87,6 +87,24 @@ static inline void prefetch(neap__item *item) {
 #endif
 }
 
+static inline void run_item(neap__loop *loop, neap__item *item, lua_State *L) {
+  if (NEAP__LIKELY(item->kind == NEAP__TASK)) {
+    step(neap__container_of(item, neap_task, item), L);
+  } else if (item->kind == NEAP__HANDLE) {
+    loop->rt->current = NULL;
+    neap__handle_run(neap__container_of(item, neap__handle, item), L);
+  } else {
+    neap__call *call = neap__container_of(item, neap__call, item);
+    call->run(call);
+  }
+}
+
+static void run_watched(neap__loop *loop, neap__item *item, lua_State *L) {
+  lua_State *co = neap__debug_begin(loop, item, L);
+  run_item(loop, item, L);
+  if (co != NULL) neap__debug_end(loop, item, L, co);
+}
+
 static void run_ready(neap__loop *loop, lua_State *L) {
   size_t n = loop->nready;
   if (NEAP__UNLIKELY(loop->rt->shuffle != 0)) neap__shuffle(loop);
@@ -106,14 +124,10 @@ static void run_ready(neap__loop *loop, lua_State *L) {
       loop->rt->root_turn = true;
       return;
     }
-    if (NEAP__LIKELY(item->kind == NEAP__TASK)) {
-      step(neap__container_of(item, neap_task, item), L);
-    } else if (item->kind == NEAP__HANDLE) {
-      loop->rt->current = NULL;
-      neap__handle_run(neap__container_of(item, neap__handle, item), L);
+    if (NEAP__UNLIKELY(loop->debug)) {
+      run_watched(loop, item, L);
     } else {
-      neap__call *call = neap__container_of(item, neap__call, item);
-      call->run(call);
+      run_item(loop, item, L);
     }
   }
 }
