@@ -262,6 +262,31 @@ describe("the task tree", function()
     end)
   end)
 
+  it("holds back finalizers, which could end its tasks meanwhile", function()
+    local other, closed = neap.new_event_loop(), false
+    other:set_exception_handler(function() end)
+    for i = 1, 3000 do other:create_task(print):set_name("task " .. i) end
+    helper.settle()
+    local mode = collectgarbage("incremental", 10, 1000) -- always at work
+    finally(function() collectgarbage("incremental", 200, 100) collectgarbage(mode) end)
+    collectgarbage()
+    setmetatable({}, { __gc = function()
+      closed = true
+      other:close()
+    end })
+    local text, early = other:dump(), closed
+    assert.is_false(early)
+    assert.matches("event loop, idle, 3000 tasks, 3000 ready\n", text)
+    assert.is_true(collectgarbage "isrunning")
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(closed)
+    collectgarbage "stop"
+    neap.get_event_loop():dump()
+    assert.is_false(collectgarbage "isrunning")
+    collectgarbage "restart"
+  end)
+
   it("is right whatever time stands between two looks of the loop", function()
     core.thaw()
     local start = os.clock()

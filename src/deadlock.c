@@ -157,12 +157,13 @@ static void push_list(lua_State *L, const neap__scene *scene,
   }
 }
 
-void neap__push_deadlock(lua_State *L, neap__loop *loop) {
+/* loop (light userdata) -> the error */
+static int l_deadlock(lua_State *L) {
+  neap__loop *loop = lua_touserdata(L, 1);
   neap__scene scene;
   size_t length;
   luaL_checkstack(L, 16, NULL);
   neap__scene_init(L, loop->rt, &scene);
-  int base = lua_gettop(L);
   size_t *cycle = find_cycle(L, &scene, loop, &length);
   push_message(L, &scene, loop, cycle, length);
   neap__error_new(L, NEAP__DEADLOCKERROR);
@@ -172,6 +173,12 @@ void neap__push_deadlock(lua_State *L, neap__loop *loop) {
     push_list(L, &scene, cycle, length);
     lua_setfield(L, -2, "cycle");
   }
-  lua_replace(L, base);
-  lua_settop(L, base);
+  return 1;
+}
+
+void neap__push_deadlock(lua_State *L, neap__loop *loop) {
+  luaL_checkstack(L, 3, NULL);
+  lua_pushcfunction(L, l_deadlock);
+  lua_pushlightuserdata(L, loop);
+  if (neap__pcall_quiet(L, 1) != LUA_OK) lua_error(L);
 }

@@ -21,6 +21,14 @@ void neap__scene_init(lua_State *L, neap_runtime *rt, neap__scene *scene) {
   scene->tasks = neap__list_tasks(L, rt, NULL, &scene->n);
 }
 
+int neap__pcall_quiet(lua_State *L, int nargs) {
+  bool runs = lua_gc(L, LUA_GCISRUNNING) == 1;
+  if (runs) lua_gc(L, LUA_GCSTOP);
+  int status = lua_pcall(L, nargs, 1, 0);
+  if (runs) lua_gc(L, LUA_GCRESTART);
+  return status;
+}
+
 static int compare_id(const void *key, const void *element) {
   uint64_t id = *(const uint64_t *)key;
   uint64_t other = (*(neap_task *const *)element)->id;

@@ -28,6 +28,7 @@ typedef struct tree {
   node *nodes;
   int bodies; /* index of the table: number + 1 -> text, and text -> number */
   int64_t now;
+  int skip; /* frames of ours in the coroutine that runs */
   luaL_Buffer b;
 } tree;
 
@@ -74,7 +75,8 @@ static void push_state(lua_State *L, const neap__scene *scene,
 
 /* Pushes all of a task's text but its name and its time: what equal ones share.
  * [-0, +1, m] */
-static void push_body(lua_State *L, const neap__scene *scene, neap_task *task) {
+static void push_body(lua_State *L, const tree *t, neap_task *task) {
+  const neap__scene *scene = &t->scene;
   luaL_checkstack(L, 8, NULL);
   int base = lua_gettop(L);
   bool is_root = task == &scene->rt->root;
@@ -83,7 +85,7 @@ static void push_body(lua_State *L, const neap__scene *scene, neap_task *task) {
     lua_pushfstring(L, "\n  created at %s:%d", task->site->source,
                     task->site->line);
   if (is_root || task->started) {
-    neap__push_frames(L, neap__stack_of(scene->rt, task), !is_root);
+    neap__push_frames(L, neap__stack_of(scene->rt, task), !is_root, t->skip);
     luaL_gsub(L, lua_tostring(L, -1), "\n\t", "\n    ");
     lua_remove(L, -2);
   }
@@ -127,7 +129,7 @@ static void grow(tree *t) {
 /* Keeps the text of task i, or counts it to an equal one. [-0, +0, m] */
 static void keep_body(lua_State *L, tree *t, size_t i) {
   node *me = &t->nodes[i];
-  push_body(L, &t->scene, t->scene.tasks[i]);
+  push_body(L, t, t->scene.tasks[i]);
   if (me->first == NONE) {
     lua_pushfstring(L, "%I %s", (LUAI_UACINT)me->parent, lua_tostring(L, -1));
     lua_pushvalue(L, -1);
@@ -249,7 +251,7 @@ static void push_tree(lua_State *L, tree *t, bool with_root) {
   for (size_t i = 0; i < t->scene.n; i++)
     if (t->nodes[i].shown) keep_body(L, t, i);
   if (with_root) {
-    push_body(L, &t->scene, &rt->root);
+    push_body(L, t, &rt->root);
     push_entry(L, t, &rt->root, NULL);
     lua_replace(L, t->bodies + 1);
   }
@@ -273,8 +275,8 @@ static void init(lua_State *L, neap_runtime *rt, tree *t) {
 }
 
 /* Pushes the tree of a loop. [-0, +1, m] */
-static void push_loop(lua_State *L, neap__loop *loop) {
-  tree t;
+static void push_loop(lua_State *L, neap__loop *loop, int skip) {
+  tree t = {.skip = skip};
   neap_runtime *rt = loop->rt;
   const neap_task *root = &rt->root;
   luaL_checkstack(L, 8, NULL);
@@ -300,7 +302,7 @@ static void push_loop(lua_State *L, neap__loop *loop) {
 
 /* Pushes the main chunk of a program that has no loop. [-0, +1, m] */
 static void push_root(lua_State *L, neap_runtime *rt) {
-  tree t;
+  tree t = {.skip = 1};
   int base = lua_gettop(L);
   init(L, rt, &t);
   lua_pushliteral(L, "no event loop");
@@ -315,7 +317,7 @@ static void push_all(lua_State *L, neap_runtime *rt) {
   lua_pushliteral(L, "");
   for (neap__loop *loop = rt->loops; loop != NULL; loop = loop->next) {
     if (loop->closed) continue;
-    push_loop(L, loop);
+    push_loop(L, loop, 1);
     lua_pushliteral(L, "\n");
     lua_concat(L, 3);
   }
@@ -327,21 +329,27 @@ static void push_all(lua_State *L, neap_runtime *rt) {
 
 /* ---- from Lua ------------------------------------------------------------------------ */
 
+/* loop (light userdata) -> its tree */
+static int l_loop_text(lua_State *L) {
+  push_loop(L, lua_touserdata(L, 1), 2);
+  return 1;
+}
+
 /* loop:dump() -> the task tree as text. */
 int neap__l_dump(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   neap__loop_object *object = neap__check(L, rt, 1, NEAP__K_LOOP, "event loop");
   if (object->loop == NULL) luaL_error(L, "Event loop is closed");
-  push_loop(L, object->loop);
+  lua_pushcfunction(L, l_loop_text);
+  lua_pushlightuserdata(L, object->loop);
+  if (neap__pcall_quiet(L, 1) != LUA_OK) lua_error(L);
   return 1;
 }
 
-/* tostring(list of tasks) -> the tree of those that are pending. */
-static int l_list_tostring(lua_State *L) {
-  neap_runtime *rt = neap__rt(L);
-  tree t;
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 1);
+/* list of tasks -> its tree */
+static int l_list_text(lua_State *L) {
+  neap_runtime *rt = neap_of(L);
+  tree t = {.skip = 2};
   init(L, rt, &t);
   lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
   size_t shown = 0;
@@ -357,6 +365,16 @@ static int l_list_tostring(lua_State *L) {
   }
   lua_pushfstring(L, "%I task%s", (LUAI_UACINT)shown, shown == 1 ? "" : "s");
   push_tree(L, &t, false);
+  return 1;
+}
+
+/* tostring(list of tasks) -> the tree of those that are pending. */
+static int l_list_tostring(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_pushcfunction(L, l_list_text);
+  lua_insert(L, 1);
+  if (neap__pcall_quiet(L, 1) != LUA_OK) lua_error(L);
   return 1;
 }
 
@@ -390,7 +408,7 @@ static const char *dump_all(neap_runtime *rt, lua_State *L, size_t *length) {
   if (!lua_checkstack(L, 3)) return no_memory;
   lua_pushcfunction(L, l_dump_all);
   lua_pushlightuserdata(L, rt);
-  bool ok = lua_pcall(L, 1, 1, 0) == LUA_OK;
+  bool ok = neap__pcall_quiet(L, 1) == LUA_OK;
   const char *text = ok ? lua_tolstring(L, -1, length) : no_memory;
   lua_pop(L, 1);
   return text;

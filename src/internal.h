@@ -486,8 +486,9 @@ void neap__note_inner(lua_State *L, neap_runtime *rt);
 /* Pushes the frames of `co`, which ended with an error: for note_inner. [-0, +1, m] */
 void neap__push_dead_stack(lua_State *L, lua_State *co);
 /* Pushes the frames of the coroutine `co` and those inside it, each on a line that
- * begins with "\n\t"; of_task: without that of the task's body. [-0, +1, m] */
-void neap__push_frames(lua_State *L, lua_State *co, bool of_task);
+ * begins with "\n\t"; of_task: without that of the task's body. Of the caller's own
+ * coroutine `skip` frames are left out. [-0, +1, m] */
+void neap__push_frames(lua_State *L, lua_State *co, bool of_task, int skip);
 /* Pushes where a pending task is. [-0, +1, m] */
 void neap__push_stack(lua_State *L, neap_task *task);
 /* For a message handler whose protected call will raise the error at index 1 again:
@@ -766,6 +767,9 @@ typedef struct neap__scene {
   size_t n;
 } neap__scene;
 
+/* lua_pcall for one result while no finalizer runs, which could end a task that the
+ * scene knows. */
+int neap__pcall_quiet(lua_State *L, int nargs);
 /* Pushes what keeps the scene. [-0, +1, m] */
 void neap__scene_init(lua_State *L, neap_runtime *rt, neap__scene *scene);
 /* Index in the scene of the task with this id, or scene->n. */

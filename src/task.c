@@ -437,8 +437,7 @@ static int l_current_task(lua_State *L) {
   return 1;
 }
 
-/* all_tasks() -> list of the tasks of the loop that are not done, oldest first. Its
- * text is their tree. */
+/* all_tasks() -> list of the loop's tasks that are not done, oldest first. */
 static int l_all_tasks(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   lua_settop(L, 0);

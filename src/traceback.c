@@ -342,7 +342,7 @@ void neap__push_dead_stack(lua_State *L, lua_State *co) {
   lua_concat(L, lua_gettop(L) - top);
 }
 
-void neap__push_frames(lua_State *L, lua_State *co, bool of_task) {
+void neap__push_frames(lua_State *L, lua_State *co, bool of_task, int skip) {
   lua_State *chain[64];
   int n = 0;
   for (; co != NULL && n < 64; co = neap__inner_coroutine(co))
@@ -350,7 +350,7 @@ void neap__push_frames(lua_State *L, lua_State *co, bool of_task) {
   luaL_checkstack(L, 2 * n + 8, NULL);
   int base = lua_gettop(L);
   for (int i = n - 1; i >= 0; i--) {
-    luaL_traceback(L, chain[i], NULL, chain[i] == L ? 1 : 0); /* not us */
+    luaL_traceback(L, chain[i], NULL, chain[i] == L ? skip : 0);
     trim(L, of_task && i == 0);
     if (i > 0) lua_pushliteral(L, "\n  in a coroutine, resumed at");
   }
@@ -360,7 +360,7 @@ void neap__push_frames(lua_State *L, lua_State *co, bool of_task) {
 void neap__push_stack(lua_State *L, neap_task *task) {
   luaL_checkstack(L, 4, NULL);
   lua_pushliteral(L, HEADER);
-  neap__push_frames(L, task->co, true);
+  neap__push_frames(L, task->co, true, 1);
   push_task_line(L, task);
   lua_concat(L, 3);
 }
