@@ -209,6 +209,39 @@ describe("loop.slow_callback_duration", function()
 end)
 
 describe("An exception handler", function()
+  --- What the default handler writes about a context (a Lua expression).
+  local function report(context)
+    local result = helper.run(([[
+      local neap = require "neap"
+      neap.get_event_loop():call_exception_handler(%s)
+    ]]):format(context))
+    assert.equal(1, result.code)
+    return result.err
+  end
+
+  it("has a message where none was given", function()
+    assert.equal("Unhandled exception in event loop\n", report "{}")
+    assert.equal("Unhandled exception in event loop\n", report "{ message = '' }")
+    assert.equal("Unhandled exception in event loop\noops\n", report "{ exception = 'oops' }")
+    assert.equal("text\n", report "{ message = 'text' }")
+  end)
+
+  it("tells every field of the context, by name", function()
+    assert.equal("text\na: 1\nb: 2\nc: false\noops\nstack\n",
+      report "{ c = false, message = 'text', b = 2, exception = 'oops', a = 1, \
+        traceback = 'stack', [1] = 3 }")
+  end)
+
+  it("that fails is reported itself, and what it was about", function()
+    local err = report [[(function()
+      local loop = require "neap".get_event_loop()
+      loop:set_exception_handler(function() error("in the handler", 0) end)
+      return { message = "original", exception = "oops" }
+    end)()]]
+    assert.matches("^Unhandled error in exception handler\nin the handler\n.*\noriginal\noops\n$",
+      err)
+  end)
+
   it("that calls os.exit ends the program without a report", function()
     local result = helper.run [[
       local neap = require "neap"

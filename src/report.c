@@ -10,6 +10,56 @@
 
 #include <string.h>
 
+/* Pushes the message of the context at `index`. [-0, +1, m] */
+static void push_message(lua_State *L, int index) {
+  lua_getfield(L, index, "message");
+  bool given = lua_toboolean(L, -1) &&
+               !(lua_isstring(L, -1) && lua_tostring(L, -1)[0] == '\0');
+  if (given) {
+    neap__push_text(L, -1);
+  } else {
+    lua_pushliteral(L, "Unhandled exception in event loop");
+  }
+  lua_remove(L, -2);
+}
+
+/* Whether the report has a place of its own for this field. */
+static bool is_known(const char *key) {
+  static const char *const known[] = {"message", "exception", "traceback",
+                                      "task",    "future",    "handle"};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (strcmp(known[i], key) == 0) return true;
+  return false;
+}
+
+/* Pushes a line for each further field of the context at `index`, by name.
+ * [-0, +1, m] */
+static void push_others(lua_State *L, int index) {
+  int text = lua_gettop(L) + 1, last = text + 1, next = text + 2;
+  lua_pushliteral(L, "");
+  lua_pushliteral(L, "");
+  for (;;) {
+    lua_settop(L, last);
+    lua_pushnil(L);
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+      lua_pop(L, 1);
+      if (lua_type(L, -1) == LUA_TSTRING && !is_known(lua_tostring(L, -1)) &&
+          lua_compare(L, last, -1, LUA_OPLT) &&
+          (lua_isnil(L, next) || lua_compare(L, -1, next, LUA_OPLT)))
+        lua_copy(L, -1, next);
+    }
+    if (lua_isnil(L, next)) break;
+    lua_copy(L, next, last);
+    lua_rawget(L, index);
+    neap__push_text(L, -1);
+    lua_pushfstring(L, "%s\n%s: %s", lua_tostring(L, text),
+                    lua_tostring(L, last), lua_tostring(L, -1));
+    lua_copy(L, -1, text);
+  }
+  lua_settop(L, text);
+}
+
 /* Pushes the report of the context at `index`. [-0, +1, m] */
 static void push_report(lua_State *L, int index) {
   static const char *const objects[] = {"task", "future", "handle"};
@@ -17,13 +67,7 @@ static void push_report(lua_State *L, int index) {
   lua_pushnil(L);
   int shown = lua_gettop(L); /* the object that was shown last */
   int base = shown;
-  if (lua_getfield(L, index, "message") == LUA_TNIL) {
-    lua_pop(L, 1);
-    lua_pushliteral(L, "Unhandled exception in event loop");
-  } else {
-    neap__push_text(L, -1);
-    lua_remove(L, -2);
-  }
+  push_message(L, index);
   for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
     if (lua_getfield(L, index, objects[i]) == LUA_TNIL) {
       lua_pop(L, 1);
@@ -39,6 +83,7 @@ static void push_report(lua_State *L, int index) {
     lua_replace(L, -3);
     lua_pop(L, 1);
   }
+  push_others(L, index);
   if (lua_getfield(L, index, "exception") == LUA_TNIL) {
     lua_pop(L, 1);
   } else {
@@ -64,8 +109,7 @@ static void push_report(lua_State *L, int index) {
 void neap__default_handler(lua_State *L, neap__loop *loop) {
   int context = lua_gettop(L);
   push_report(L, context);
-  lua_getfield(L, context, "message");
-  neap__push_text(L, -1);
+  push_message(L, context);
   neap__unhandled(loop->rt, lua_tostring(L, -1), lua_tostring(L, context + 1));
   lua_settop(L, context - 1);
 }
