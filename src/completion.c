@@ -80,12 +80,6 @@ static void on_child_done(neap__watcher *watcher, neap__future *future) {
   }
 }
 
-static void on_due(neap__timer *timer) {
-  completion *c = neap__container_of(timer, completion, timer);
-  c->expired = true;
-  wake_rest(c);
-}
-
 static void detach(completion *c) {
   neap__timer_disarm(c->loop, &c->timer);
   for (size_t i = 0; i < c->count; i++) {
@@ -93,6 +87,13 @@ static void detach(completion *c) {
     if (one->future != NULL && one->future->state == NEAP__PENDING)
       neap__unwatch(one->future, &one->watcher);
   }
+}
+
+static void on_due(neap__timer *timer) {
+  completion *c = neap__container_of(timer, completion, timer);
+  c->expired = true;
+  if (c->iterates) detach(c); /* what is done later comes too late */
+  wake_rest(c);
 }
 
 static neap_aborted completion_abort(neap_wait *wait) {
@@ -273,6 +274,8 @@ static neap_aborted next_abort(neap_wait *wait) {
 static int next_finish(lua_State *L, neap_wait *wait) {
   completion *c = neap__link_of(wait)->object;
   c->coming--;
+  /* Nobody else wakes those who came while the last ones were on their way. */
+  if (c->ndone == c->total || c->expired) wake_rest(c);
   if (L != NULL && wait->status >= 0) return give_next(L, c);
   offer(c); /* what it was woken for */
   return L == NULL ? 0 : neap__raise_cancelled(L, neap__rt(L));
