@@ -148,7 +148,10 @@ int neap__new_group_error(lua_State *L) {
     lua_newtable(L);
     lua_replace(L, 3);
   }
-  luaL_checktype(L, 3, LUA_TTABLE);
+  if (!lua_istable(L, 3)) /* the second for who calls the class */
+    luaL_argerror(
+        L, 2,
+        lua_pushfstring(L, "table expected, got %s", luaL_typename(L, 3)));
   lua_createtable(L, 0, 2);
   lua_pushvalue(L, 2);
   lua_setfield(L, -2, "message");
