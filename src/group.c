@@ -37,8 +37,8 @@ struct group {
   lua_Integer slots; /* of the table */
   neap__before before;
   uint32_t ncalls; /* when it was made */
-  bool exiting;  /* the end of the block was reached */
-  bool aborting; /* the children were cancelled */
+  bool exiting;    /* the end of the block was reached */
+  bool aborting;   /* the children were cancelled */
   bool cancelled_parent;
   bool cancelled; /* the parent was, while it waited at the end */
 };

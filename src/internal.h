@@ -411,15 +411,15 @@ struct neap_runtime {
   double grace;
   uv_loop_t *lent_uv;
   bool lent_L, had_unhandled, shut, closing, gc_stress;
-  bool cancel_ring; /* and came back to */
-  bool root_turn;   /* the root's place in the ready list has come */
-  bool finishing;   /* a loop's tasks were cancelled, to end */
-  bool any_seen;    /* some task's coroutine was given to Lua code */
-  bool exiting;     /* SystemExit was raised in the root */
-  bool deadlock;    /* why the root's wait ends */
-  bool contexts;    /* a ContextVar was set */
-  bool debug;       /* new loops are in debug mode */
-  struct {          /* the step that is watched in debug mode */
+  bool cancel_ring;          /* and came back to */
+  bool root_turn;            /* the root's place in the ready list has come */
+  bool finishing;            /* a loop's tasks were cancelled, to end */
+  bool any_seen;             /* some task's coroutine was given to Lua code */
+  bool exiting;              /* SystemExit was raised in the root */
+  bool deadlock;             /* why the root's wait ends */
+  bool contexts;             /* a ContextVar was set */
+  bool debug;                /* new loops are in debug mode */
+  struct {                   /* the step that is watched in debug mode */
     int64_t start, limit;    /* ns of the real clock */
     const neap__site *began; /* where the task went on, or NULL */
     const neap__site *held;  /* where it was past the limit, or NULL */
