@@ -1,0 +1,13 @@
+-- The block swallows the cancellation that a failure brought: the group still leaves its error.
+local _, err = pcall(function()
+  local group <close> = neap.TaskGroup()
+  group:create_task(function()
+    neap.sleep(1)
+    error(neap.Error "bad")
+  end)
+  pcall(neap.sleep, 10)
+  log("swallowed", now())
+end)
+log(err, now())
+neap.sleep(1)
+log("goes on", neap.current_task():cancelling())

@@ -1,0 +1,21 @@
+-- A cleanup under a shield goes on when its caller is cancelled again.
+local function cleanup()
+  neap.sleep(2)
+  log("cleanup ends", now())
+end
+local task = neap.create_task(function()
+  local _f <close> = finally(function()
+    local ok, err = pcall(neap.shield, cleanup)
+    assert(not ok)
+    log("interrupted", now())
+    error(err, 0)
+  end)
+  neap.sleep(10)
+end)
+neap.sleep(1)
+task:cancel()
+neap.sleep(1)
+task:cancel()
+neap.wait { task }
+log(task:cancelled(), now())
+neap.sleep(5)

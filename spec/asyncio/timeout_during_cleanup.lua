@@ -1,0 +1,17 @@
+-- The deadline passes while the block cleans up after a cancellation from outside.
+local task = neap.create_task(function()
+  local _, err = pcall(function()
+    local cm <close> = neap.timeout(2)
+    local _f <close> = finally(function()
+      local _g <close> = finally(function() log("cleanup interrupted", now(), cm:expired()) end)
+      neap.sleep(5)
+    end)
+    neap.sleep(10)
+  end)
+  log(kind(err), neap.current_task():cancelling())
+  error(err, 0)
+end)
+neap.sleep(1)
+task:cancel()
+neap.wait { task }
+log(task:cancelled())
