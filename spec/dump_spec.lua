@@ -390,6 +390,22 @@ describe("SIGUSR1 of the host #host", function()
     assert.matches("\nevent loop, running, 1 task\nTask%-1, running\n", got.err)
   end)
 
+  it("is the script's, where that has a handler for it", function()
+    local got = run [[
+      local event = neap.Event()
+      neap.get_event_loop():add_signal_handler("SIGUSR1", function()
+        print "mine"
+        event:set()
+      end)
+      local sender = io.popen "sleep 0.05; kill -USR1 $PPID"
+      event:wait() -- the handler may end it: no deadlock
+      sender:close()
+    ]]
+    assert.equal("mine\n", got.out)
+    assert.equal("", got.err)
+    assert.equal(0, got.code)
+  end)
+
   it("is left to a parent that ignores it", function()
     local got = run("kill() print 'on'", "trap '' USR1;")
     assert.equal("on\n", got.out)

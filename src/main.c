@@ -52,7 +52,7 @@ static const int interrupt_signals[] = {SIGINT, SIGTERM};
 enum { SIGNALS = 2 };
 
 /* The only variable at file scope: a signal handler is given nothing that could
- * lead it to the runtime. Valid while the handlers are installed. */
+ * lead it to the runtime. */
 static struct {
   neap_runtime *rt;
   pthread_t thread;
@@ -182,7 +182,9 @@ static void on_signal(int number) {
   } else {
     signal(number, SIG_DFL); /* the second one ends the process */
     interrupt.number = number;
-    neap_interrupt(interrupt.rt, number, true);
+    if (interrupt.rt != NULL) {
+      neap_interrupt(interrupt.rt, number, true);
+    }
   }
   errno = saved;
 }
@@ -192,7 +194,7 @@ static void on_dump(int number) {
   int saved = errno;
   if (!pthread_equal(pthread_self(), interrupt.thread)) {
     pthread_kill(interrupt.thread, number);
-  } else {
+  } else if (interrupt.rt != NULL) {
     neap_request_dump(interrupt.rt, true);
   }
   errno = saved;
@@ -238,14 +240,12 @@ static void release_signals(void) {
   }
 }
 
-/* A request for a dump that comes too late is not to end the process. */
+/* A signal that comes too late finds no runtime; its handler may even be put back by
+ * the end of a loop that had another. */
 static void free_runtime(host *h) {
-  struct sigaction old;
   neap_runtime *rt = h->rt;
   h->rt = NULL;
-  if (sigaction(SIGUSR1, NULL, &old) == 0 && old.sa_handler == on_dump) {
-    signal(SIGUSR1, SIG_IGN);
-  }
+  interrupt.rt = NULL;
   neap_free(rt);
 }
 
