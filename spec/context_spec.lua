@@ -213,6 +213,13 @@ describe("ContextVar", function()
       assert.equal("parent", neap.create_task(coroutine.create(get)):await())
       assert.equal("parent", (neap.gather(get)))
       assert.equal("parent", neap.run(get))
+      assert.equal("parent", neap.wait_for(get, 1))
+      assert.equal("parent", neap.shield(get))
+      for task in neap.as_completed { get } do assert.equal("parent", task:await()) end
+      local done = neap.wait { neap.create_task(get) }
+      assert.equal("parent", done[1]:result())
+      local group <close> = neap.TaskGroup()
+      assert.equal("parent", group:create_task(get):await())
       assert.equal("parent", loop:run_until_complete(get))
       assert.equal("parent", neap.run(function()
         return neap.create_task(get):await()
@@ -355,6 +362,21 @@ describe("ContextVar", function()
       task:await()
       helper.settle()
       assert.equal("adder", seen)
+    end)
+
+    it("is still there while a time-out cancels", function()
+      local seen
+      helper.in_task(function()
+        var:set "task"
+        local ok = pcall(neap.wait_for, function()
+          local _look <close> = setmetatable({}, { __close = function() seen = var:get() end })
+          var:set "inside"
+          neap.sleep(3600)
+        end, 0.001)
+        assert.is_false(ok)
+        assert.equal("task", var:get())
+      end)
+      assert.equal("inside", seen)
     end)
 
     it("resets only its own tokens", function()

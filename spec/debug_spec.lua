@@ -108,7 +108,7 @@ print(loop:get_debug())
 neap.create_task(busy):set_name "one":await()
 loop:set_debug(false)
 neap.create_task(busy):set_name "two":await()
-print(neap.new_event_loop():get_debug())]], {})
+print(neap.new_event_loop():get_debug())]], { env = "NEAP_DEBUG=" })
     assert.equal("false\ntrue\nfalse\n", out)
     assert.matches("'one'", err)
     assert.is_nil(err:find("'two'", 1, true))
@@ -164,7 +164,7 @@ neap.create_task(function()
   print(counts.outer > 5)
 end)]]
     assert.equal("true\ttrue\ntrue\n", out)
-    assert.matches("took 0.%d+ seconds, it went on at main.lua:11, and is now at main.lua:15\n",
+    assert.matches("took 0.%d+ seconds; it went on at main.lua:11; it is now at main.lua:15\n",
       err)
   end)
 

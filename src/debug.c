@@ -106,8 +106,8 @@ static int l_report(lua_State *L) {
       lua_pop(L, 1);
     }
   } else {
-    add_place(&b, L, ", it went on at ", rt->watch.began);
-    add_place(&b, L, ", and is now at ", lua_touserdata(L, 3));
+    add_place(&b, L, "; it went on at ", rt->watch.began);
+    add_place(&b, L, "; it is now at ", lua_touserdata(L, 3));
   }
   luaL_addchar(&b, '\n');
   luaL_pushresult(&b);
