@@ -197,6 +197,11 @@ static neap_aborted group_abort(neap_wait *wait) {
     g->aborting = true;
     for (member *m = g->newest; m != NULL; m = m->prev)
       neap__cancel_push(g->loop->rt, (neap_task *)(void *)m->future);
+  } else { /* once; but a child that waits for this task has to be found */
+    for (member *m = g->newest; m != NULL; m = m->prev) {
+      neap_task *child = (neap_task *)(void *)m->future;
+      if (child->on_path) neap__cancel_push(g->loop->rt, child);
+    }
   }
   return NEAP__ABORT_FORWARDED;
 }
@@ -267,10 +272,22 @@ static int close_finish(lua_State *L, neap_wait *wait) {
   }
   if (wait->status <
       0) { /* after the last child had ended, or the root's end */
-    if (g->count > 0) abort_children(g);
+    if (g->count > 0 && !g->aborting) abort_children(g);
     g->cancelled = true;
   }
   return leave(L, g);
+}
+
+/* The block has failed. True when a child waits for the parent, which therefore must
+ * not wait for the children. */
+static bool abort_from_parent(group *g) {
+  neap_task *parent = g->parent;
+  parent->on_path = true;
+  abort_children(g);
+  parent->on_path = false;
+  bool ring = parent->ring;
+  parent->ring = false;
+  return ring;
 }
 
 /* group:close(), the end of the block: waits for all children; raises an
@@ -285,7 +302,8 @@ static int l_close(lua_State *L) {
   g->exiting = true;
   if (g->cancelled_parent && !neap__take_back(g->parent, &g->before))
     g->cancelled = true;
-  if (!lua_isnil(L, 2) && !g->aborting) abort_children(g);
+  if (!lua_isnil(L, 2) && !g->aborting && abort_from_parent(g))
+    return leave(L, g);
   if (g->count == 0) return leave(L, g);
   if (rt->current != &rt->root && !lua_isyieldable(L))
     abort_children(g); /* where it cannot wait for them */

@@ -165,7 +165,9 @@ struct neap_task {
     uint16_t attention; /* one of the two */
   };
   unsigned char swallowed; /* raise again at the next wait */
-  unsigned char seen;      /* Lua code may hold the coroutine */
+  bool seen : 1;           /* Lua code may hold the coroutine */
+  bool on_path : 1;        /* what it waits for is being cancelled */
+  bool ring : 1;           /* and that waits for the task itself */
 };
 
 /* A task's cancellations when it entered a block: see neap__before_block. */
@@ -360,10 +362,9 @@ struct neap_runtime {
   uint64_t last_id;
   neap__deadline *free_deadlines;
   uint64_t last_deadline;
-  uint32_t callback;       /* slot of the Handle that runs, or 0 */
-  neap_task *cancel_list;  /* what neap__cancel has still to do */
-  neap_task *cancel_first; /* with whom it began */
-  uint64_t cancel_mark;    /* how many lists there were */
+  uint32_t callback;      /* slot of the Handle that runs, or 0 */
+  neap_task *cancel_list; /* what neap__cancel has still to do */
+  uint64_t cancel_mark;   /* how many lists there were */
   /* interrupts */
   _Atomic(uv_async_t *)
       async;         /* wakes the loop that runs, or the current one */
@@ -411,7 +412,6 @@ struct neap_runtime {
   double grace;
   uv_loop_t *lent_uv;
   bool lent_L, had_unhandled, shut, closing, gc_stress;
-  bool cancel_ring;          /* and came back to */
   bool root_turn;            /* the root's place in the ready list has come */
   bool finishing;            /* a loop's tasks were cancelled, to end */
   bool any_seen;             /* some task's coroutine was given to Lua code */

@@ -397,12 +397,12 @@ void neap__take_shared(neap__loop *loop) {
 
 void neap__cancel_push(neap_runtime *rt, neap_task *task) {
   if (task->future.state != NEAP__PENDING) return;
-  if (task == rt->cancel_first && task->cancel_mark == rt->cancel_mark + 1) {
-    rt->cancel_ring = true;
+  if (task->on_path) { /* it waits for itself in the end */
+    task->ring = true;
     return;
   }
   task->cancelling++;
-  /* Once a list is enough, and those who await each other would go on forever. */
+  /* Several may wait for the same task: once a list is enough. */
   if (task->cancel_mark == rt->cancel_mark + 1) return;
   task->cancel_mark = rt->cancel_mark + 1;
   task->cancel_next = rt->cancel_list != NULL ? rt->cancel_list : task;
@@ -453,12 +453,29 @@ static bool is_told(const neap_task *task) {
   return (wait->flags & NEAP__ABORTING) != 0;
 }
 
-/* Works off the list; each may push what it waits for. */
+/* What the task waits for was dealt with. Where that waits for the task, nobody else
+ * could let it go. */
+static void leave_path(neap_task *task) {
+  task->on_path = false;
+  if (!task->ring) return;
+  task->ring = false;
+  if (task->wait == NULL || (task->wait->flags & NEAP__WOKEN)) return;
+  task->must_cancel = 1;
+  neap_wake(task->wait, UV_ECANCELED);
+}
+
+/* Works off the list, a stack: each may push what it waits for, which is done before
+ * the task itself is through. */
 static void flush(neap_runtime *rt, lua_State *L, int message) {
   neap_task *task;
   while ((task = rt->cancel_list) != NULL) {
-    rt->cancel_list = task->cancel_next == task ? NULL : task->cancel_next;
-    task->cancel_next = NULL;
+    if (task->on_path) {
+      rt->cancel_list = task->cancel_next == task ? NULL : task->cancel_next;
+      task->cancel_next = NULL;
+      leave_path(task);
+      continue;
+    }
+    task->on_path = true;
     if (message != 0 && !is_told(task) && lua_checkstack(L, 4))
       set_message(L, task, message);
     cancel_one(task);
@@ -470,25 +487,12 @@ void neap__cancel_flush(neap_runtime *rt) {
   flush(rt, NULL, 0);
 }
 
-/* The end of a cancellation that began with this task. If it waits for itself in the
- * end, nobody else could let it go. */
-static void break_ring(neap_runtime *rt, neap_task *task) {
-  rt->cancel_first = NULL;
-  if (rt->cancel_ring && task->wait != NULL &&
-      !(task->wait->flags & NEAP__WOKEN)) {
-    task->must_cancel = 1;
-    neap_wake(task->wait, UV_ECANCELED);
-  }
-}
-
 /* The running task was cancelled before it began this wait. [-0, +0, -] */
 static void cancel_parked(lua_State *L, neap_task *task) {
   neap_runtime *rt = task->future.loop->rt;
   int message = 0;
   task->must_cancel = 0;
-  rt->cancel_first = task;
-  rt->cancel_ring = false;
-  task->cancel_mark = rt->cancel_mark + 1;
+  task->on_path = true;
   cancel_one(task);
   if (task != &rt->root && lua_checkstack(L, 4)) {
     neap__push_task(L, task);
@@ -496,18 +500,15 @@ static void cancel_parked(lua_State *L, neap_task *task) {
     message = lua_gettop(L);
   }
   flush(rt, L, message);
+  leave_path(task);
   if (message != 0) lua_settop(L, message - 2);
-  break_ring(rt, task);
 }
 
 bool neap__cancel(neap_task *task, lua_State *L, int message) {
   if (task->future.state != NEAP__PENDING) return false;
   neap_runtime *rt = task->future.loop->rt;
-  rt->cancel_first = task;
-  rt->cancel_ring = false;
   neap__cancel_push(rt, task);
   flush(rt, L, message != 0 ? lua_absindex(L, message) : 0);
-  break_ring(rt, task);
   return true;
 }
 

@@ -2,11 +2,13 @@
 ---
 ---     neap spec/fuzz/program.lua FIRST LAST    runs the programs of these seeds
 ---
---- A program is decided by its seed alone: nothing in it depends on time. It only ever
---- waits for what another task or the end of the program brings about, so at its end
+--- A program is decided by its seed alone: its time is virtual. It only ever waits for
+--- what another task, a deadline or the end of the program brings about, so at its end
 --- every task must be done, every lock free, and nothing may be left behind.
 
 local neap = require "neap"
+local test = require "neap.test"
+local core = require "neap.core.test"
 
 local M = {}
 
@@ -16,14 +18,27 @@ local EXPECTED = {
   "cannot resume non%-suspended coroutine", "cannot close a %l+ coroutine",
   "cannot wait in '[^']+' here: Lua cannot suspend", "inside a loop callback",
   "attempt to yield from the body of a task", "attempt to yield from outside",
-  "attempt to yield across a C%-call boundary", "a task cannot await itself", "^BrokenBarrierError",
+  "attempt to yield across a C%-call boundary", "a task cannot await itself",
   "C stack overflow", "Lock is not acquired", "has started",
-  "invalid order function", "cannot notify on un%-acquired lock",
+  "TaskGroup <.*> is finished", "TaskGroup <.*> is shutting down",
+  "a time%-out needs a task", "a TaskGroup needs a task",
+  "is closed by the task that made it",
+  "Cannot change state of %l+ Timeout", "invalid order function",
+  "cannot notify on un%-acquired lock",
   "cannot wait on un%-acquired lock", "error%(nil%)",
 }
 
-local function expected(err)
+local expected
+function expected(err)
   if type(err) == "table" and err.fuzz or neap.CancelledError:is(err) then return true end
+  if neap.TimeoutError:is(err) or neap.BrokenBarrierError:is(err) then return true end
+  if neap.QueueShutDown:is(err) then return true end
+  if neap.ExceptionGroup:is(err) then
+    for _, one in ipairs(err.errors) do
+      if not expected(one) then return false end
+    end
+    return true
+  end
   local text = tostring(err)
   for _, pattern in ipairs(EXPECTED) do
     if text:find(pattern) then return true end
@@ -86,6 +101,14 @@ end
 
 local function any(p, list) return list[p.random(math.max(#list, 1))] end
 
+--- A task to wait for. Not for one that took its cancellation back: as in asyncio, nobody
+--- breaks a circle of tasks that goes through the end of a group that is being cancelled.
+local function any_task(p)
+  local current = neap.current_task()
+  if current and p.went_on[current] then return nil end
+  return any(p, p.tasks)
+end
+
 flat("sleep", function() neap.sleep(0) end, 6)
 flat("fail", function(p)
   if p.random(3) == 1 then error { fuzz = true } end
@@ -95,7 +118,7 @@ flat("fail with nil", function(p) if p.random(4) == 1 then error(nil) end end)
 op("spawn", spawn, 3)
 op("spawn and wait", function(p, depth) spawn(p, depth):await() end, 2)
 flat("wait for any", function(p)
-  local task = any(p, p.tasks)
+  local task = any_task(p)
   if task then task:await() end
 end)
 flat("cancel any", function(p)
@@ -106,9 +129,11 @@ flat("cancel itself", function(p)
   local task = neap.current_task()
   if task and p.random(3) == 1 then task:cancel() end
 end)
-flat("uncancel", function()
+flat("uncancel", function(p)
   local task = neap.current_task()
-  if task then task:uncancel() end
+  if not task then return end
+  if task:cancelling() > 0 then p.went_on[task] = true end
+  task:uncancel()
 end)
 op("lock", function(p, depth)
   local _held <close> = any(p, p.locks):acquire()
@@ -256,6 +281,118 @@ op("gather", function(p, depth)
   end
   neap.gather(list, { return_exceptions = p.random(2) == 1 })
 end, 2)
+--- A time from now to 40 ms on.
+local function soon(p) return (p.random(5) - 1) / 100 end
+
+flat("sleep for a while", function(p) neap.sleep(soon(p)) end, 3)
+op("timeout", function(p, depth)
+  local limit <close> = neap.timeout(p.random(6) > 1 and soon(p) or nil)
+  if p.random(4) == 1 then limit:reschedule(neap.get_event_loop():time() + soon(p)) end
+  p.timeouts[p.random(3)] = limit
+  body(p, depth)
+end, 4)
+op("timeout and pcall", function(p, depth)
+  pcall(function()
+    local _ <close> = neap.timeout(soon(p))
+    body(p, depth)
+  end)
+end, 2)
+flat("reschedule", function(p)
+  local limit = any(p, p.timeouts)
+  if limit then limit:reschedule(neap.get_event_loop():time() + soon(p)) end
+end)
+op("wait_for", function(p, depth)
+  local task = p.random(3) == 1 and any_task(p)
+  if task then
+    neap.wait_for(task, soon(p))
+  else
+    neap.wait_for(counted(p, depth + 1), p.random(6) > 1 and soon(p) or nil)
+  end
+end, 3)
+op("shield", function(p, depth)
+  local task = p.random(3) == 1 and any_task(p)
+  if task then
+    neap.shield(task)
+  else
+    neap.shield(counted(p, depth + 1))
+  end
+end, 2)
+
+--- One to four awaitables, the same one twice now and then.
+local function some(p, depth)
+  local list = {}
+  for i = 1, p.random(4) do
+    local what = p.random(4)
+    if what == 1 then
+      list[i] = spawn(p, depth + 1)
+    elseif what == 2 then
+      list[i] = any_task(p) or counted(p, depth + 1)
+    elseif what == 3 and list[1] then
+      list[i] = list[1]
+    else
+      list[i] = counted(p, depth + 1)
+    end
+    if list[i] == neap.current_task() then list[i] = counted(p, depth + 1) end
+  end
+  return list
+end
+
+local MODES = { "all_completed", "first_completed", "first_exception" }
+op("wait", function(p, depth)
+  local list = some(p, depth)
+  local done, pending = neap.wait(list, {
+    timeout = p.random(2) == 1 and soon(p) or nil,
+    return_when = MODES[p.random(3)],
+  })
+  for _, future in ipairs(done) do assert(future:done()) end
+  for _, future in ipairs(pending) do assert(not future:done()) end
+end, 3)
+op("as_completed", function(p, depth)
+  local opts = { timeout = p.random(3) == 1 and soon(p) or nil }
+  for future in neap.as_completed(some(p, depth), opts) do
+    assert(future:done())
+    if p.random(5) == 1 then break end
+  end
+end, 2)
+op("as_completed, shared", function(p, depth)
+  if not p.iterator or p.random(4) == 1 then
+    p.iterator = neap.as_completed(some(p, depth))
+  end
+  p.iterator()
+end)
+op("group", function(p, depth)
+  local group <close> = neap.TaskGroup()
+  p.groups[p.random(3)] = group
+  for _ = 1, p.random(3) do p.tasks[#p.tasks + 1] = group:create_task(counted(p, depth + 1)) end
+  body(p, depth)
+end, 4)
+op("child of any group", function(p, depth)
+  local group = any(p, p.groups)
+  if group then p.tasks[#p.tasks + 1] = group:create_task(counted(p, depth + 1)) end
+end)
+op("group that is not closed", function(p, depth)
+  local group = neap.TaskGroup()
+  p.tasks[#p.tasks + 1] = group:create_task(counted(p, depth + 2))
+end)
+op("context", function(p, depth)
+  local before = p.var:get()
+  local token = p.var:set(before + 1)
+  body(p, depth)
+  p.var:reset(token)
+  assert(p.var:get() == before)
+end, 2)
+op("neap.pcall", function(p, depth)
+  local ok, err = neap.pcall(body, p, depth)
+  assert(ok or not neap.CancelledError:is(err))
+end, 3)
+op("later", function(p, depth)
+  p.later = p.later + 1
+  neap.get_event_loop():call_later(soon(p), function()
+    p.later = p.later - 1
+    local ok, err = pcall(body, p, depth + 2)
+    if not ok and not expected(err) and err ~= nil then p.finding = p.finding or err end
+  end)
+end)
 op("callback", function(p, depth)
   neap.get_event_loop():call_soon(function()
     p.trace[#p.trace + 1] = "called"
@@ -307,11 +444,18 @@ function M.run(seed)
     items = 0,
     futures = { neap.Future(), neap.Future() },
     generators = { false, false, false },
+    timeouts = {},
+    groups = {},
+    went_on = {}, -- tasks that were cancelled and took it back
+    later = 0, -- callbacks to come
+    var = neap.ContextVar("fuzz", 0),
   }
   p.queues = { neap.Queue(2), neap.LifoQueue(1), neap.PriorityQueue(3, function(a, b)
     if p.random(9) == 1 then error "fuzz less" end
     return a < b
   end) }
+  local clock <close> = test.clock { autojump = false }
+  if seed % 3 == 0 then core.shuffle(seed) end
   local loop = neap.get_event_loop()
   loop:set_exception_handler(function(_, context)
     local err = context.exception
@@ -323,10 +467,12 @@ function M.run(seed)
   local quiet = 0 -- turns; a callback may still start tasks in the next
   for turn = 1, 2000 do
     neap.sleep(0)
-    quiet = #neap.all_tasks() == 0 and quiet + 1 or 0
+    if turn % 3 == 0 then core.step(core.now() + 5000000) end
+    quiet = #neap.all_tasks() == 0 and p.later == 0 and quiet + 1 or 0
     if quiet == 3 then break end
     if turn % 20 == 0 then
       p.event:set()
+      p.barrier:abort()
       for i, future in ipairs(p.futures) do
         if not future:done() then future:set_result() end
         p.futures[i] = neap.Future()
@@ -346,6 +492,7 @@ function M.run(seed)
     end
   end
   debug.sethook()
+  core.shuffle(nil)
   local function check(right, ...)
     if right then return end
     local words = table.pack(...)
@@ -383,11 +530,16 @@ function M.run(seed)
   check(p.items == 0, "items too many or too few:", p.items)
   p.barrier:reset()
   check(tostring(p.barrier) == "<Barrier filling waiters=0/3>", p.barrier)
-  p.tasks, p.futures = {}, {}
+  check(p.var:get() == 0, "the context has changed")
+  p.tasks, p.futures, p.timeouts, p.groups, p.iterator = {}, {}, {}, {}, nil
+  p.went_on = {}
   collectgarbage()
   collectgarbage()
   neap.sleep(0)
   loop:set_exception_handler(nil)
+  local clear = not core.step(core.now() + 100000000000)
+  clock:close()
+  check(clear, "a deadline is left")
   check(p.finding == nil, "unexpected", p.finding)
   return p.trace
 end
