@@ -278,7 +278,7 @@ describe("coroutine, as in stock Lua:", function()
     assert.match("cannot close a running coroutine", err)
   end)
 
-  both("recursion has its limits", function()
+  both("recursion has its limits #slow", function()
     local function wraps() return coroutine.wrap(wraps)() end
     assert.match("C stack overflow", catch(wraps))
     local function resumes()

@@ -243,7 +243,7 @@ describe("a task", function()
       assert.equal(value, err)
     end)
 
-    it("with a stack overflow ends like any other", function()
+    it("with a stack overflow ends like any other #slow", function()
       local function down() return down() + 1 end
       assert.matches("stack overflow", helper.catch_in_task(down))
     end)

@@ -20,6 +20,7 @@ for cc in gcc clang; do
   done
 done
 m check-symbols
+m test-seeds
 m test-gc
 m test-oom
 m fuzz-smoke
