@@ -2,6 +2,7 @@
 
 local neap = require "neap"
 local helper = require "spec.helper"
+local start = helper.start
 
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
@@ -21,7 +22,7 @@ describe("a barrier", function()
     end)
   end
 
-  it("lets all go when the last one comes", function()
+  it("lets all go when the last one comes #ordered", function()
     local barrier, log, add = neap.Barrier(3), helper.log()
     comer(barrier, add, "a")
     comer(barrier, add, "b")
@@ -45,7 +46,7 @@ describe("a barrier", function()
     assert.equal(1, barrier:wait())
   end)
 
-  it("is there again for the next round", function()
+  it("is there again for the next round #ordered", function()
     local barrier, log, add = neap.Barrier(2), helper.log()
     local function worker(name)
       return function()
@@ -59,7 +60,7 @@ describe("a barrier", function()
     assert.equal(0, barrier:n_waiting())
   end)
 
-  it("lets newcomers in when the last of those before is out, in their order", function()
+  it("lets newcomers in when the last of those before is out, in their order #ordered", function()
     local barrier, log, add = neap.Barrier(2), helper.log()
     for _, name in ipairs { "a", "b", "c", "d", "e", "f", "g" } do
       comer(barrier, add, name)
@@ -73,7 +74,7 @@ describe("a barrier", function()
     assert.equal("g1", log[8])
   end)
 
-  it("is not overtaken by those who come while it drains", function()
+  it("is not overtaken by those who come while it drains #ordered", function()
     local barrier, log, add = neap.Barrier(2), helper.log()
     local first = comer(barrier)
     settle()
@@ -90,7 +91,7 @@ describe("a barrier", function()
     assert.is_true(late:done())
   end)
 
-  it("gives each comer an index of its own, also after a cancellation", function()
+  it("gives each comer an index of its own, also after a cancellation #ordered", function()
     local barrier = neap.Barrier(3)
     local a, b = comer(barrier), comer(barrier)
     settle()
@@ -132,7 +133,7 @@ describe("a barrier", function()
       assert.equal(0, barrier:n_waiting())
     end)
 
-    it("among those at the door lets the next one in", function()
+    it("among those at the door lets the next one in #ordered", function()
       local barrier = neap.Barrier(2)
       local a = comer(barrier)
       settle()
@@ -216,7 +217,7 @@ describe("a barrier", function()
       local b, c
       in_task(function()
         barrier:reset()
-        b, c = neap.create_task(barrier.wait, barrier), neap.create_task(barrier.wait, barrier)
+        b, c = start(barrier.wait, barrier), start(barrier.wait, barrier)
       end)
       settle()
       assert.is_true(is_broken(a))
@@ -235,7 +236,7 @@ describe("a barrier", function()
       assert.equal("<Barrier filling waiters=0/2>", tostring(barrier))
     end)
 
-    it("keeps those at the door", function()
+    it("keeps those at the door #ordered", function()
       local barrier = neap.Barrier(2)
       local a = comer(barrier)
       settle()
@@ -263,7 +264,7 @@ describe("a barrier", function()
   end)
 
   describe("aborted", function()
-    it("is broken for all until it is reset", function()
+    it("is broken for all until it is reset #ordered", function()
       local barrier = neap.Barrier(3)
       local a = comer(barrier)
       settle()
@@ -283,7 +284,7 @@ describe("a barrier", function()
       assert.same({ 1, 2 }, { b:await(), c:await() })
     end)
 
-    it("is broken for those at the door, and those who were let go", function()
+    it("is broken for those at the door, and those who were let go #ordered", function()
       local barrier = neap.Barrier(2)
       local inside = comer(barrier)
       settle()

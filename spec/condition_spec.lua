@@ -70,7 +70,7 @@ describe("a condition", function()
     assert.is_false(condition:locked())
   end)
 
-  it("wakes as many as notified, in the order of arrival", function()
+  it("wakes as many as notified, in the order of arrival #ordered", function()
     local condition, order, add = neap.Condition(), helper.log()
     for i = 1, 6 do waiter(condition, add, i) end
     settle()

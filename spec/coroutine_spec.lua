@@ -2,6 +2,7 @@
 
 local neap = require "neap"
 local helper = require "spec.helper"
+local start = helper.start
 
 local in_task, catch, settle = helper.in_task, helper.catch, helper.settle
 
@@ -389,7 +390,7 @@ describe("coroutine, with tasks:", function()
     assert.same({ 1, 2, 3, 4 }, collect(counter(4, 20)))
   end)
 
-  it("tasks with generators run side by side", function()
+  it("tasks with generators run side by side #ordered", function()
     local events, log = helper.log()
     local function run(name)
       for v in counter(3, 2) do log(name .. v) end
@@ -475,7 +476,7 @@ describe("coroutine, with tasks:", function()
     assert.equal("dead", coroutine.status(co))
   end)
 
-  it("two tasks cannot drive one generator at the same time", function()
+  it("two tasks cannot drive one generator at the same time #ordered", function()
     local next_value = counter(4, 1)
     local first = neap.create_task(next_value)
     local second = neap.create_task(next_value)
@@ -841,9 +842,9 @@ describe("require", function()
       if loads["spec-fails"] == 1 then error("no", 0) end
       return "yes"
     end)
-    local first = neap.create_task(require, "spec-fails")
-    local second = neap.create_task(require, "spec-fails")
-    local third = neap.create_task(require, "spec-fails")
+    local first = start(require, "spec-fails")
+    local second = start(require, "spec-fails")
+    local third = start(require, "spec-fails")
     settle()
     assert.equal("no", first:exception())
     assert.equal("yes", (second:result()))
@@ -856,9 +857,9 @@ describe("require", function()
       neap.sleep(0.001)
       return "yes"
     end)
-    local first = neap.create_task(require, "spec-slow")
-    local second = neap.create_task(require, "spec-slow")
-    local third = neap.create_task(require, "spec-slow")
+    local first = start(require, "spec-slow")
+    local second = start(require, "spec-slow")
+    local third = start(require, "spec-slow")
     neap.sleep(0)
     first:cancel()
     second:cancel()
@@ -876,11 +877,11 @@ describe("require", function()
       return "yes"
     end)
     local co = coroutine.create(function() require "spec-generator" end)
-    local first = neap.create_task(coroutine.resume, co)
-    local left = neap.create_task(function()
+    local first = start(coroutine.resume, co)
+    local left = start(function()
       return coroutine.wrap(function() require "spec-generator" end)()
     end)
-    local last = neap.create_task(require, "spec-generator")
+    local last = start(require, "spec-generator")
     settle()
     assert.same({ false, "no" }, { first:result() })
     assert.equal("dead", coroutine.status(co))

@@ -136,7 +136,7 @@ describe("a deadlock", function()
     before_each(function() lock = neap.Lock() end)
     local function acquire() lock:acquire() end
 
-    it("another task", function()
+    it("another task #ordered", function()
       local holder = spawn("holder", function()
         local _held <close> = lock:acquire()
         neap.Future():await()

@@ -228,7 +228,7 @@ describe("the task tree", function()
       later:cancel()
     end)
 
-    it("is about that loop only", function()
+    it("is about that loop only #ordered", function()
       local other <close> = neap.new_event_loop()
       spawn("here", wait)
       other:create_task(function() neap.sleep(1) end):set_name "there"

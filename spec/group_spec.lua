@@ -180,7 +180,7 @@ describe("TaskGroup", function()
   end)
 
   describe("the first failure", function()
-    it("cancels the body and the other tasks, and leaves as an ExceptionGroup", function()
+    it("cancels the body and the other tasks, and leaves as an ExceptionGroup #ordered", function()
       both(function(run)
         local value, log, in_body = {}, {}, nil
         local err = catch(run, grouped, function(g)
@@ -285,7 +285,7 @@ describe("TaskGroup", function()
   end)
 
   describe("several failures", function()
-    it("are all there, in the order of failing", function()
+    it("are all there, in the order of failing #ordered", function()
       both(function(run)
         local err = catch(run, grouped, function(g)
           g:create_task(function()
@@ -301,7 +301,7 @@ describe("TaskGroup", function()
       end)
     end)
 
-    it("come with that of the body, which is the last", function()
+    it("come with that of the body, which is the last #ordered", function()
       both(function(run)
         local err = catch(run, grouped, function(g)
           g:create_task(function()
@@ -325,7 +325,7 @@ describe("TaskGroup", function()
   end)
 
   describe("a body that fails", function()
-    it("cancels all and leaves as an ExceptionGroup of its error", function()
+    it("cancels all and leaves as an ExceptionGroup of its error #ordered", function()
       both(function(run)
         local value, log = {}, {}
         local err = catch(run, grouped, function(g)
@@ -365,7 +365,7 @@ describe("TaskGroup", function()
       end)
     end)
 
-    it("waits for children that ignore the cancellation", function()
+    it("waits for children that ignore the cancellation #ordered", function()
       both(function(run)
         local log = {}
         local err = catch(run, grouped, function(g)
@@ -386,7 +386,7 @@ describe("TaskGroup", function()
   end)
 
   describe("cancelled from outside", function()
-    it("in the body: all are cancelled, CancelledError leaves", function()
+    it("in the body: all are cancelled, CancelledError leaves #ordered", function()
       local log = {}
       local task = neap.create_task(grouped, function(g)
         g:create_task(waiter(log, "one"))
@@ -402,7 +402,7 @@ describe("TaskGroup", function()
       assert.is_true(task:cancelled())
     end)
 
-    it("at its end: all are cancelled, CancelledError leaves", function()
+    it("at its end: all are cancelled, CancelledError leaves #ordered", function()
       local log, count = {}, nil
       local task = neap.create_task(function()
         local ok, err = pcall(grouped, function(g)
@@ -778,7 +778,7 @@ describe("TaskGroup", function()
       assert.equal(1, elapsed())
     end)
 
-    it("cancels its tasks where it cannot wait for them", function()
+    it("cancels its tasks where it cannot wait for them #ordered", function()
       local log, err = {}, nil
       in_task(function()
         table.sort({ 2, 1 }, function(a, b)

@@ -1,6 +1,7 @@
 --- What the specs share.
 
 local neap = require "neap"
+local core = require "neap.core.test"
 
 local M = {}
 
@@ -33,6 +34,14 @@ function M.catch(fn, ...)
   local ok, err = pcall(fn, ...)
   if ok then error("an error was expected, none was raised", 2) end
   return err
+end
+
+--- A task that has run as far as it can: those made so one after the other come to their
+--- waits in this order, also where what is ready is shuffled.
+function M.start(fn, ...)
+  local task = neap.create_task(fn, ...)
+  core.settle()
+  return task
 end
 
 --- Runs `fn(...)` in a task and gives its results back, or raises its error.

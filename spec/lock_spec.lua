@@ -2,6 +2,7 @@
 
 local neap = require "neap"
 local helper = require "spec.helper"
+local start = helper.start
 
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
@@ -74,7 +75,7 @@ describe("a lock", function()
     assert.is_false(lock:locked())
   end)
 
-  it("serves in the order of arrival", function()
+  it("serves in the order of arrival #ordered", function()
     local lock, order, add = neap.Lock(), helper.log()
     lock:acquire()
     local tasks = {}
@@ -117,7 +118,7 @@ describe("a lock", function()
     assert.same({ "waiter", "releaser" }, order)
   end)
 
-  it("is not overtaken by one who releases and takes it again", function()
+  it("is not overtaken by one who releases and takes it again #ordered", function()
     local lock, order, add = neap.Lock(), helper.log()
     local function worker(name)
       for i = 1, 3 do
@@ -131,7 +132,7 @@ describe("a lock", function()
     assert.same({ "a1", "b1", "a2", "b2", "a3", "b3" }, order)
   end)
 
-  it("try_acquire never waits and never overtakes", function()
+  it("try_acquire never waits and never overtakes #ordered", function()
     local lock, order, add = neap.Lock(), helper.log()
     assert.is_true(lock:try_acquire())
     assert.is_false(lock:try_acquire())
@@ -150,7 +151,7 @@ describe("a lock", function()
   end)
 
   describe("with a cancelled waiter", function()
-    it("goes on without it", function()
+    it("goes on without it #ordered", function()
       local lock, order, add = neap.Lock(), helper.log()
       lock:acquire()
       local tasks = {}
@@ -340,7 +341,7 @@ describe("a lock", function()
     lock:acquire()
     local tasks = {}
     for i = 1, many do
-      tasks[i] = neap.create_task(function()
+      tasks[i] = start(function()
         local _ <close> = lock:acquire()
         n = n + 1
       end)

@@ -46,7 +46,7 @@ describe("a loop", function()
       end)
     end)
 
-    it("cancels what is left, and lets it end", function()
+    it("cancels what is left, and lets it end #ordered", function()
       local order, add = helper.log()
       neap.run(function()
         for i = 1, 3 do

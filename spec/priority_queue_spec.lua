@@ -2,6 +2,7 @@
 
 local neap = require "neap"
 local helper = require "spec.helper"
+local start = helper.start
 
 local catch, settle = helper.catch, helper.settle
 
@@ -115,7 +116,7 @@ describe("a priority queue", function()
     queue:put(3)
     queue:put(2)
     assert.is_true(neap.QueueFull:is(catch(queue.put_nowait, queue, 0)))
-    for _, item in ipairs { 5, 1, 4 } do neap.create_task(queue.put, queue, item) end
+    for _, item in ipairs { 5, 1, 4 } do start(queue.put, queue, item) end
     settle()
     assert.equal("<PriorityQueue maxsize=2 items=2 putters=3 unfinished=2>", tostring(queue))
     local got = {}
@@ -186,7 +187,7 @@ describe("a priority queue", function()
       end
     end)
 
-    it("in a getter that was woken lets the next one have the item", function()
+    it("in a getter that was woken lets the next one have the item #ordered", function()
       local angry = false
       local queue = neap.PriorityQueue(0, function(a, b)
         if angry then
@@ -209,8 +210,8 @@ describe("a priority queue", function()
       local queue = neap.PriorityQueue(2, picky)
       queue:put(1)
       queue:put(2)
-      local bad = neap.create_task(queue.put, queue, "bad")
-      local good = neap.create_task(queue.put, queue, 0)
+      local bad = start(queue.put, queue, "bad")
+      local good = start(queue.put, queue, 0)
       settle()
       assert.equal(1, queue:get())
       settle()

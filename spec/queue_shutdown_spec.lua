@@ -2,6 +2,7 @@
 
 local neap = require "neap"
 local helper = require "spec.helper"
+local start = helper.start
 
 local catch, settle = helper.catch, helper.settle
 
@@ -90,7 +91,7 @@ describe("a queue that is", function()
       for _, immediate in ipairs { false, true } do
         local queue = neap.Queue()
         local tasks = {}
-        for i = 1, 2 do tasks[i] = neap.create_task(queue.get, queue) end
+        for i = 1, 2 do tasks[i] = start(queue.get, queue) end
         settle()
         queue:put "a"
         queue:shutdown(immediate)
@@ -104,7 +105,7 @@ describe("a queue that is", function()
       end
     end)
 
-    it("gives the item of a cancelled getter to the next one all the same", function()
+    it("gives the item of a cancelled getter to the next one all the same #ordered", function()
       local queue = neap.Queue()
       local tasks = {}
       for i = 1, 2 do tasks[i] = neap.create_task(queue.get, queue) end
@@ -205,8 +206,8 @@ describe("a queue that is", function()
         assert.equal(1, queue:qsize())
         assert.is_nil(queue:get())
         -- The same when it had to wait; the item goes to the next in line.
-        local task = neap.create_task(next_item)
-        local other = neap.create_task(queue.get, queue)
+        local task = start(next_item)
+        local other = start(queue.get, queue)
         settle()
         queue:put(nil)
         settle()

@@ -3,6 +3,7 @@
 local neap = require "neap"
 local core = require "neap.core.test"
 local helper = require "spec.helper"
+local start = helper.start
 
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
@@ -111,7 +112,7 @@ describe("a queue", function()
     end)
   end)
 
-  it("lets getters wait, and serves them in the order of arrival", function()
+  it("lets getters wait, and serves them in the order of arrival #ordered", function()
     local queue, log, add = neap.Queue(), helper.log()
     for i = 1, 3 do getter(queue, add, i .. ":") end
     settle()
@@ -121,7 +122,7 @@ describe("a queue", function()
     assert.same({ "1:a", "2:b", "3:c" }, log)
   end)
 
-  it("lets putters wait, and serves them in the order of arrival", function()
+  it("lets putters wait, and serves them in the order of arrival #ordered", function()
     local queue, log, add = neap.Queue(1), helper.log()
     queue:put(0)
     for i = 1, 3 do putter(queue, i, add) end
@@ -172,7 +173,7 @@ describe("a queue", function()
     assert.same({ 1, false, true }, { queue:qsize(), queue:empty(), queue:full() })
   end)
 
-  it("keeps an item for the getter it woke", function()
+  it("keeps an item for the getter it woke #ordered", function()
     local queue, log, add = neap.Queue(), helper.log()
     getter(queue, add, "waiter ")
     settle()
@@ -219,7 +220,7 @@ describe("a queue", function()
     local queue, turns = neap.Queue(1), {}
     local tasks = {}
     for i = 1, 3 do
-      tasks[i] = neap.create_task(function()
+      tasks[i] = start(function()
         for _ = 1, 4 do queue:put(i) end
       end)
     end
@@ -230,7 +231,7 @@ describe("a queue", function()
   end)
 
   describe("with a cancelled waiter", function()
-    it("goes on without it", function()
+    it("goes on without it #ordered", function()
       local queue, log, add = neap.Queue(), helper.log()
       local tasks = {}
       for i = 1, 5 do tasks[i] = getter(queue, add, i .. ":") end
@@ -242,7 +243,7 @@ describe("a queue", function()
       assert.equal("c", queue:get_nowait())
     end)
 
-    it("passes an item on, in its place in the order", function()
+    it("passes an item on, in its place in the order #ordered", function()
       local queue, log, add = neap.Queue(), helper.log()
       local tasks = {}
       for i = 1, 3 do tasks[i] = getter(queue, add, i .. ":") end
@@ -267,7 +268,7 @@ describe("a queue", function()
       assert.same({ "a", "b", "c", n = 3 }, drain(queue))
     end)
 
-    it("passes a place on", function()
+    it("passes a place on #ordered", function()
       local queue, log, add = neap.Queue(1), helper.log()
       queue:put(0)
       local tasks = {}
@@ -633,7 +634,7 @@ describe("a queue", function()
     local queue, sum, full = neap.Queue(), 0, neap.Queue(1)
     local tasks = {}
     for i = 1, n do
-      tasks[i] = neap.create_task(function()
+      tasks[i] = start(function()
         local item = queue:get()
         sum = sum + item
       end)
@@ -647,7 +648,7 @@ describe("a queue", function()
     assert.equal(served * (served + 1) // 2, sum)
     assert.equal(n - served, queue:qsize())
     full:put(0)
-    for i = 1, n do neap.create_task(full.put, full, i) end
+    for i = 1, n do start(full.put, full, i) end
     settle(2)
     assert.matches("putters=" .. n, tostring(full))
     for i = 0, n do

@@ -86,7 +86,7 @@ describe("a semaphore", function()
     assert.equal(3, units(semaphore))
   end)
 
-  it("serves in the order of arrival", function()
+  it("serves in the order of arrival #ordered", function()
     local semaphore, order, add = neap.Semaphore(2), helper.log()
     local tasks = {}
     for i = 1, 8 do tasks[i] = taker(semaphore, add, i, i % 3) end
@@ -111,7 +111,7 @@ describe("a semaphore", function()
     assert.equal(2, units(semaphore))
   end)
 
-  it("wakes as many as are released", function()
+  it("wakes as many as are released #ordered", function()
     local semaphore, order, add = neap.Semaphore(0), helper.log()
     for i = 1, 5 do
       neap.create_task(function()
@@ -143,7 +143,7 @@ describe("a semaphore", function()
     assert.same({ "waiter", "releaser" }, order)
   end)
 
-  it("is not overtaken by one who releases and takes it again", function()
+  it("is not overtaken by one who releases and takes it again #ordered", function()
     local semaphore, order, add = neap.Semaphore(1), helper.log()
     local function worker(name)
       for i = 1, 3 do
@@ -157,7 +157,7 @@ describe("a semaphore", function()
   end)
 
   describe("with a cancelled waiter", function()
-    it("goes on without it", function()
+    it("goes on without it #ordered", function()
       local semaphore, order, add = neap.Semaphore(0), helper.log()
       local tasks = {}
       for i = 1, 5 do tasks[i] = taker(semaphore, add, i) end
@@ -197,7 +197,7 @@ describe("a semaphore", function()
       assert.is_false(semaphore:locked())
     end)
 
-    it("passes units along a row of them", function()
+    it("passes units along a row of them #ordered", function()
       local semaphore, order, add = neap.Semaphore(0), helper.log()
       local tasks = {}
       for i = 1, 7 do tasks[i] = taker(semaphore, add, i) end

@@ -217,7 +217,7 @@ return require "neap".create_task(function() end):set_name "x"]]
     assert.is_nil(task:traceback())
   end)
 
-  it("knows the place of creation through gather and ensure_future", function()
+  it("knows the place of creation through gather and ensure_future #ordered", function()
     local tasks = chunk [[
 local neap = require "neap"
 local list = {}

@@ -9,16 +9,15 @@ rm -rf "$dir"
 mkdir -p "$dir"
 # shellcheck disable=SC2086,SC2016 # a list of numbers; expanded by that shell
 printf '%s\n' ${SEEDS:-$(seq 1 20)} |
-  xargs -P "${JOBS:-2}" -I SEED \
-    sh -c 'log=$1/SEED.log; shift; SEED=SEED "$0" "$@" >"$log" 2>&1' \
+  xargs -P "${JOBS:-2}" -I {} \
+    sh -c 'log=$1/{}.log; shift; SEED={} "$0" "$@" >"$log" 2>&1' \
     scripts/dev/busted.sh "$dir" "$@"
 
 passed=0 failed=0
 for log in "$dir"/*.log; do
   seed=$(basename "$log" .log)
-  p=0 f=1 # where nothing was said
-  read -r p _ f _ < <(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" |
-    tail -n 1) || true
+  line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+  read -r p _ f _ <<<"${line:-0 passed, 1 failed}"
   if [ "$f" != 0 ]; then
     echo "seed $seed, which SEED=$seed make test-lua replays:"
     sed 's/^/    /' "$log"
