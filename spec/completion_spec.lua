@@ -464,7 +464,7 @@ describe("as_completed", function()
     local order = {}
     in_task(function()
       local iterator = neap.as_completed { function() order[#order + 1] = "ran" end }
-      neap.sleep(0)
+      helper.settle()
       order[#order + 1] = "first call"
       iterator():await()
       assert.is_nil(iterator())
@@ -666,7 +666,7 @@ describe("as_completed", function()
   end)
 
   describe("shared by tasks", function()
-    it("gives each of them to one, in the order of asking", function()
+    it("gives each of them to one, in the order of asking #ordered", function()
       local tasks = sleepers { { "a", 1 }, { "b", 2 }, { "c", 3 }, { "d", 4 } }
       local iterator = neap.as_completed(tasks)
       local got = {}
@@ -679,7 +679,7 @@ describe("as_completed", function()
       assert.same({ "1a", "2b", "1c", "2d" }, got)
     end)
 
-    it("several that end at once go to several", function()
+    it("several that end at once go to several #ordered", function()
       local futures = {}
       for i = 1, 5 do futures[i] = neap.Future() end
       local iterator, got = neap.as_completed(futures), {}
