@@ -206,6 +206,22 @@ static neap_aborted group_abort(neap_wait *wait) {
   return NEAP__ABORT_FORWARDED;
 }
 
+static void free_members(neap_runtime *rt, member *m) {
+  while (m != NULL) {
+    member *next = m->next;
+    neap__alloc(rt, m, sizeof *m, 0);
+    m = next;
+  }
+}
+
+/* Those of children that have ended. Not left to the finalizer, which does not run
+ * when memory is too short to call it. */
+static void free_ended(neap_runtime *rt, group *g) {
+  free_members(rt, g->failed);
+  free_members(rt, g->spare);
+  g->failed = g->last_fail = g->spare = NULL;
+}
+
 /* Frame: 1 the group, 2 the error that left the block or nil. Pushes the
  * ExceptionGroup; `tracebacks` has those of its errors. [-0, +1, m] */
 static void push_errors(lua_State *L, neap_runtime *rt, group *g) {
@@ -248,9 +264,10 @@ static int leave(lua_State *L, group *g) {
   g->parent = NULL;
   lua_settop(L, 2);
   neap__check_stopped(L, rt);
-  if (neap__error_is(L, 2, NEAP__SYSTEMEXIT) ||
-      neap__error_is(L, 2, NEAP__KEYBOARDINTERRUPT))
-    return 0; /* goes on by itself, before all others */
+  bool ends = neap__error_is(L, 2, NEAP__SYSTEMEXIT) ||
+              neap__error_is(L, 2, NEAP__KEYBOARDINTERRUPT);
+  if (ends || !failed) free_ended(rt, g);
+  if (ends) return 0; /* goes on by itself, before all others */
   if (!failed && lua_isnil(L, 2))
     return g->cancelled ? neap__raise_cancelled(L, rt) : 0;
   if (!failed && neap__error_is(L, 2, NEAP__CANCELLEDERROR)) return 0;
@@ -260,6 +277,7 @@ static int leave(lua_State *L, group *g) {
       (parent->cancelling > 0 && parent->raises != g->before.raises))
     parent->swallowed = 1;
   push_errors(L, rt, g);
+  free_ended(rt, g);
   return lua_error(L);
 }
 
@@ -315,14 +333,6 @@ static int l_close(lua_State *L) {
   return neap__park(rt, L, wait);
 }
 
-static void free_members(neap_runtime *rt, member *m) {
-  while (m != NULL) {
-    member *next = m->next;
-    neap__alloc(rt, m, sizeof *m, 0);
-    m = next;
-  }
-}
-
 static int l_gc(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   group *g = self(L);
@@ -332,9 +342,8 @@ static int l_gc(lua_State *L) {
     neap__unready(g->loop, &g->failure.item);
   }
   free_members(rt, g->pending);
-  free_members(rt, g->failed);
-  free_members(rt, g->spare);
-  g->pending = g->failed = g->spare = NULL;
+  g->pending = NULL;
+  free_ended(rt, g);
   return 0;
 }
 

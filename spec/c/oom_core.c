@@ -105,6 +105,81 @@ static const char smoke[] =
     "for i = 1, 70 do neap.create_task(neap.sleep, 0) end neap.sleep(0)\n"
     "passed = true\n";
 
+/* The main chunk leaves a time-out and tasks in blocks to the shutdown. */
+static const char blocks[] =
+    "local neap = require 'neap'\n"
+    "local function slow(x) neap.sleep(60) return x end\n"
+    "local function quick(x) neap.sleep(0) return x, 2 end\n"
+    "local function fail(x) neap.sleep(0) error(x) end\n"
+    "local function within(s, f, ...)\n"
+    "  local t <close> = neap.timeout(s)\n"
+    "  return f(...)\n"
+    "end\n"
+    "local function grouped(f, ...)\n"
+    "  local g <close> = neap.TaskGroup()\n"
+    "  return f(g, ...)\n"
+    "end\n"
+    "local function catch(class, ...)\n"
+    "  local ok, e = pcall(...)\n"
+    "  assert(not ok and class:is(e), e)\n"
+    "  assert(tostring(e))\n"
+    "  return e\n"
+    "end\n"
+    "local Late, Group = neap.TimeoutError, neap.ExceptionGroup\n"
+    "local function all()\n"
+    "  assert(within(60, quick, 1) == 1)\n"
+    "  catch(Late, within, 0.0001, slow)\n"
+    "  catch(Late, within, 0, within, 60, slow)\n"
+    "  local t <close> = neap.timeout_at(nil)\n"
+    "  t:reschedule(neap.get_event_loop():time() + 60)\n"
+    "  assert(tostring(t) and not t:expired())\n"
+    "  local a, b = neap.wait_for(quick, 60, 1) assert(a == 1 and b == 2)\n"
+    "  catch(Late, neap.wait_for, slow, 0.0001)\n"
+    "  catch(Late, neap.wait_for, neap.Future(), 0)\n"
+    "  assert(neap.shield(quick, 1) == 1)\n"
+    "  local kept = neap.create_task(slow)\n"
+    "  catch(Late, within, 0, neap.shield, kept)\n"
+    "  kept:cancel()\n"
+    "  local list = {neap.create_task(quick, 1), neap.create_task(quick, 2),\n"
+    "                neap.create_task(slow), neap.create_task(print)}\n"
+    "  list[4]:cancel()\n"
+    "  local done, rest = neap.wait(list, {timeout = 0.0005})\n"
+    "  assert(#done == 3 and #rest == 1)\n"
+    "  done = neap.wait(list, {return_when = 'first_completed'})\n"
+    "  list[3]:cancel()\n"
+    "  local n = 0\n"
+    "  for task in neap.as_completed(list) do n = n + 1 end\n"
+    "  assert(n == 4)\n"
+    "  catch(Late, neap.as_completed({neap.Future()}, {timeout = 0.0001}))\n"
+    "  local one\n"
+    "  grouped(function(g)\n"
+    "    one = g:create_task(quick, 1)\n"
+    "    for i = 1, 5 do g:create_task(quick) neap.sleep(0) end\n"
+    "    g:create_task(grouped, function(h) h:create_task(quick) end)\n"
+    "  end)\n"
+    "  assert(one:result() == 1)\n"
+    "  local e = catch(Group, grouped, function(g)\n"
+    "    g:create_task(fail, 'one') g:create_task(fail, {}) "
+    "g:create_task(slow)\n"
+    "    g:create_task(function()\n"
+    "      local h <close> = neap.TaskGroup()\n"
+    "      h:create_task(fail, 'deep') pcall(neap.sleep, 60)\n"
+    "    end)\n"
+    "    neap.sleep(60)\n"
+    "  end)\n"
+    "  assert(#e.errors >= 2)\n"
+    "  catch(Late, within, 0.0001, grouped, function(g) g:create_task(slow) "
+    "end)\n"
+    "end\n"
+    "all()\n"
+    "neap.create_task(all):await()\n"
+    "neap.create_task(grouped, function(g) g:create_task(fail, 'unseen') end)\n"
+    "neap.timeout(60)\n"
+    "neap.create_task(within, 60, grouped, function(g) g:create_task(slow) "
+    "end)\n"
+    "neap.sleep(0) neap.sleep(0)\n"
+    "passed = true\n";
+
 /* Whatever fails, an item is in a queue or it is not. */
 static const char queues[] =
     "local neap = require 'neap'\n"
@@ -159,6 +234,10 @@ static bool run_smoke(fixture *f) {
 
 static bool run_queues(fixture *f) {
   return run_code(f, queues);
+}
+
+static bool run_blocks(fixture *f) {
+  return run_code(f, blocks);
 }
 
 /* ---- C --------------------------------------------------------------------------------- */
@@ -351,8 +430,10 @@ static void sweep(const scenario *s, bool lasting) {
   printf("# %s: %zu allocations\n", s->name, n - 1);
 }
 
-static const scenario scenarios[] = {
-    {"smoke", run_smoke}, {"embedding", run_embedding}, {"queues", run_queues}};
+static const scenario scenarios[] = {{"smoke", run_smoke},
+                                     {"embedding", run_embedding},
+                                     {"queues", run_queues},
+                                     {"blocks", run_blocks}};
 
 static void test_smoke(void) {
   sweep(&scenarios[0], false);
@@ -376,6 +457,14 @@ static void test_queues(void) {
 
 static void test_queues_lasting(void) {
   sweep(&scenarios[2], true);
+}
+
+static void test_blocks(void) {
+  sweep(&scenarios[3], false);
+}
+
+static void test_blocks_lasting(void) {
+  sweep(&scenarios[3], true);
 }
 
 static void on_any(uv_handle_t *handle, void *arg) {
@@ -434,6 +523,8 @@ int main(void) {
       {"a script, memory stays short", test_smoke_lasting},
       {"queues, one allocation fails", test_queues},
       {"queues, memory stays short", test_queues_lasting},
+      {"time-outs and groups, one allocation fails", test_blocks},
+      {"time-outs and groups, memory stays short", test_blocks_lasting},
   };
   signal(SIGABRT, on_crash);
   signal(SIGSEGV, on_crash);
