@@ -21,6 +21,7 @@ typedef struct member {
   neap__future *future;
   struct member *next, *prev; /* pending: both ways; failed, free: next */
   lua_Integer slot;
+  bool cancelled; /* by the group */
 } member;
 
 struct group {
@@ -39,6 +40,7 @@ struct group {
   uint32_t ncalls; /* when it was made */
   bool exiting;    /* the end of the block was reached */
   bool aborting;   /* the children were cancelled */
+  bool late;       /* but for some, which will be */
   bool cancelled_parent;
   bool cancelled; /* the parent was, while it waited at the end */
 };
@@ -90,17 +92,45 @@ static void on_child_done(neap__watcher *watcher, neap__future *future) {
   }
 }
 
-static void abort_children(group *g) {
-  g->aborting = true;
-  for (member *m = g->pending; m != NULL; m = m->next)
-    neap__cancel((neap_task *)(void *)m->future, NULL, 0);
+static bool is_parked(const neap_task *task) {
+  return task->wait != NULL &&
+         !(task->wait->flags & (NEAP__WOKEN | NEAP__ABORTING));
 }
 
-/* A child has failed, and its place in the ready list has come. */
+static void abort_children(group *g) {
+  g->aborting = true;
+  g->late = false;
+  for (member *m = g->pending; m != NULL; m = m->next) {
+    if (m->cancelled) continue;
+    m->cancelled = true;
+    neap__cancel((neap_task *)(void *)m->future, NULL, 0);
+  }
+}
+
+/* The same for the parent, which is about to wait for the children or does. True when
+ * a child waits for the parent: then it must not. */
+static bool abort_from_parent(group *g) {
+  neap_task *parent = g->parent;
+  parent->on_path = true;
+  abort_children(g);
+  parent->on_path = false;
+  bool ring = parent->ring;
+  parent->ring = false;
+  return ring;
+}
+
+/* A child has failed, or the parent was cancelled, and the place of that in the ready
+ * list has come. */
 static void on_failure(neap__call *call) {
   group *g = neap__container_of(call, group, failure);
-  if (g->loop->closed || g->aborting || !is_open(g)) return;
-  abort_children(g);
+  if (g->loop->closed || (g->aborting && !g->late) || !is_open(g)) return;
+  if (g->wait == NULL) {
+    abort_children(g);
+  } else if (abort_from_parent(g) && g->wait != NULL) {
+    neap_wait *wait = g->wait;
+    g->wait = NULL;
+    neap_wake(wait, UV_ECANCELED);
+  }
   if (g->exiting) return;
   g->cancelled_parent = true;
   neap__cancel(g->parent, NULL, 0);
@@ -173,6 +203,7 @@ static int l_create_task(lua_State *L) {
   lua_rawseti(L, 2, m->slot); /* the slot is there: cannot fail */
   g->spare = m->next;
   m->future = &task->future;
+  m->cancelled = false;
   m->next = NULL;
   m->prev = g->newest;
   if (g->newest != NULL) {
@@ -188,21 +219,25 @@ static int l_create_task(lua_State *L) {
 
 /* ---- the end of the block ---------------------------------------------------------- */
 
-/* The parent is cancelled while it waits for the children: they are cancelled, and
- * it goes on waiting for them. */
+/* The parent is cancelled while it waits for the children: they are cancelled, once,
+ * and it goes on waiting. Those that are ready have their turn before, as they would
+ * if the parent woke up first. */
 static neap_aborted group_abort(neap_wait *wait) {
   group *g = neap__link_of(wait)->object;
-  g->cancelled = true;
-  if (!g->aborting) {
-    g->aborting = true;
-    for (member *m = g->newest; m != NULL; m = m->prev)
-      neap__cancel_push(g->loop->rt, (neap_task *)(void *)m->future);
-  } else { /* once; but a child that waits for this task has to be found */
-    for (member *m = g->newest; m != NULL; m = m->prev) {
-      neap_task *child = (neap_task *)(void *)m->future;
-      if (child->on_path) neap__cancel_push(g->loop->rt, child);
+  bool first = !g->aborting;
+  g->cancelled = g->aborting = true;
+  for (member *m = g->newest; m != NULL; m = m->prev) {
+    neap_task *child = (neap_task *)(void *)m->future;
+    if (first && is_parked(child)) {
+      m->cancelled = true;
+      neap__cancel_push(g->loop->rt, child);
+    } else if (first) {
+      g->late = true;
+    } else if (child->on_path) { /* it waits for this task in the end */
+      neap__cancel_push(g->loop->rt, child);
     }
   }
+  if (g->late) neap__ready(g->loop, &g->failure.item);
   return NEAP__ABORT_FORWARDED;
 }
 
@@ -290,22 +325,10 @@ static int close_finish(lua_State *L, neap_wait *wait) {
   }
   if (wait->status <
       0) { /* after the last child had ended, or the root's end */
-    if (g->count > 0 && !g->aborting) abort_children(g);
+    if (g->count > 0) abort_children(g);
     g->cancelled = true;
   }
   return leave(L, g);
-}
-
-/* The block has failed. True when a child waits for the parent, which therefore must
- * not wait for the children. */
-static bool abort_from_parent(group *g) {
-  neap_task *parent = g->parent;
-  parent->on_path = true;
-  abort_children(g);
-  parent->on_path = false;
-  bool ring = parent->ring;
-  parent->ring = false;
-  return ring;
 }
 
 /* group:close(), the end of the block: waits for all children; raises an
