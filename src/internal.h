@@ -379,6 +379,7 @@ struct neap_runtime {
   lua_State *hook_L;        /* there */
   lua_Hook hook;            /* the program's own, while ours is in its place */
   int hook_mask, hook_count;
+  lua_CFunction lua_error, lua_assert; /* Lua's own, which ours replace */
   neap__pace pace;
   /* for tests */
   neap__sentry sentry;
@@ -637,6 +638,11 @@ void neap__require_install(lua_State *L, neap_runtime *rt);
 bool neap__is_require(lua_CFunction f);
 /* `co` ended with an error: what it was loading is no longer being loaded. */
 void neap__loads_died(neap_runtime *rt, lua_State *co);
+
+/* ---- raise.c: error, assert ------------------------------------------------ */
+
+/* Puts ours in the place of Lua's own. [-0, +0, m] */
+void neap__raise_open(lua_State *L, neap_runtime *rt);
 
 /* ---- coro.c: coroutine.*, pcall, xpcall ------------------------------------ */
 

@@ -150,6 +150,7 @@ int neap__module(lua_State *L) {
   neap_runtime *rt = neap_of(L);
   if (!neap__coro_installed(L)) {
     neap__coro_open(L, rt);
+    neap__raise_open(L, rt);
     neap__require_install(L, rt);
   }
   neap__reg_get(L, NEAP__R_MODULE);
@@ -199,6 +200,7 @@ static void open_core(lua_State *L, neap_runtime *rt) {
   neap__queue_open(L, rt);
   neap__require_open(L, rt);
   neap__coro_open(L, rt);
+  neap__raise_open(L, rt);
   neap__pcall_open(L, rt);
   neap__context_open(L, rt);
   neap__embed_install(L);
