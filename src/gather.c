@@ -22,6 +22,8 @@ typedef struct child {
 
 struct gather {
   const void *tag;
+  neap__call failure;
+  neap__loop *loop;
   neap_wait *wait; /* NULL once decided */
   size_t count, pending;
   neap__future *failed; /* the first that did not return */
@@ -35,38 +37,49 @@ static void decide(gather *g) {
   if (wait != NULL) neap_wake(wait, 0);
 }
 
+/* The place of a child's failure in the ready list. Until then a cancellation of the
+ * caller still reaches the other children, as in asyncio. */
+static void on_failure(neap__call *call) {
+  decide(neap__container_of(call, gather, failure));
+}
+
 static void on_child_done(neap__watcher *watcher, neap__future *future) {
   gather *g = neap__container_of(watcher, child, watcher)->all;
   g->pending--;
-  if (future->state != NEAP__RETURNED && !g->return_exceptions &&
-      g->failed == NULL) {
+  if (g->failed != NULL) return;
+  if (future->state != NEAP__RETURNED && !g->return_exceptions) {
     g->failed = future;
-    decide(g);
+    neap__ready(g->loop, &g->failure.item);
   } else if (g->pending == 0) {
     decide(g);
   }
 }
 
-static neap_aborted gather_abort(neap_wait *wait) {
-  gather *g = neap__link_of(wait)->object;
+/* Passes the cancellation on to the children that are pending. */
+static void push_children(gather *g) {
   for (size_t i = g->count; i-- > 0;) { /* the last pushed is cancelled first */
     neap__future *future = g->children[i].future;
     if (future->state == NEAP__PENDING)
       neap__cancel_future(future->loop->rt, future);
   }
+}
+
+static neap_aborted gather_abort(neap_wait *wait) {
+  push_children(neap__link_of(wait)->object);
   return NEAP__ABORT_FORWARDED;
 }
 
 /* No child tells us anything any more. */
-static void detach(gather *g) {
+static void detach(gather *g, const neap__future *unseen) {
   g->wait = NULL;
+  neap__unready(g->loop, &g->failure.item);
   for (size_t i = 0; i < g->count; i++) {
     child *c = &g->children[i];
     if (c->future->state == NEAP__PENDING) {
       neap__unwatch(c->future, &c->watcher);
       c->future->quiet = 1;
     } else {
-      neap__seen(c->future);
+      if (c->future != unseen) neap__seen(c->future);
     }
   }
 }
@@ -124,7 +137,8 @@ static int results(lua_State *L, gather *g) {
 
 static int gather_finish(lua_State *L, neap_wait *wait) {
   gather *g = neap__link_of(wait)->object;
-  detach(g);
+  /* An error that the caller does not get is left to be reported. */
+  detach(g, wait->status < 0 ? g->failed : NULL);
   if (L == NULL) return 0;
   neap_runtime *rt = neap__rt(L);
   neap__check_stopped(L, rt);
@@ -142,6 +156,9 @@ static int wait_for_all(lua_State *L, neap_runtime *rt, bool exceptions) {
   gather *g = lua_newuserdatauv(L, sizeof *g + n * sizeof(child), 0);
   memset(g, 0, sizeof *g);
   g->tag = neap__tag(rt, NEAP__K_GATHER);
+  g->failure.item.kind = NEAP__CALL;
+  g->failure.run = on_failure;
+  g->loop = neap__the_loop(L, rt);
   g->count = n;
   g->return_exceptions = exceptions;
   for (size_t i = 0; i < n; i++) {
@@ -159,7 +176,7 @@ static int wait_for_all(lua_State *L, neap_runtime *rt, bool exceptions) {
     }
   }
   if (g->pending == 0 || g->failed != NULL) {
-    detach(g);
+    detach(g, NULL);
     neap__check_again(rt, L, "neap.gather");
     return results(L, g);
   }
