@@ -327,6 +327,20 @@ stack traceback:
 ]])
   end)
 
+  it("stays short in a deep chain of tasks, with both ends", function()
+    local function deep(n)
+      if n == 0 then error "the innermost" end
+      neap.create_task(deep, n - 1):await()
+    end
+    local task = neap.create_task(deep, 1000):set_name "outermost"
+    assert.has_error(function() task:await() end)
+    local trace = task:traceback()
+    assert.is_true(#trace < 10000)
+    assert.matches("^stack traceback:\n\t%[C%]: in function 'error'\n", trace)
+    assert.matches("\n\t%.%.%.\n", trace)
+    assert.matches("\n  in task 'outermost', created at [^\n]+$", trace)
+  end)
+
   it("has one for a future", function()
     stderr([[
 local neap = require "neap"

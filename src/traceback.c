@@ -14,6 +14,9 @@
 
 #define HEADER "stack traceback:"
 #define MAX_SITES 65536
+#define INNER_MAX 8000 /* bytes of a traceback from inside; of a longer one: */
+#define INNER_HEAD 5000
+#define INNER_TAIL 2000
 
 /* ---- sites -------------------------------------------------------------------- */
 
@@ -193,6 +196,23 @@ static void trim(lua_State *L, bool of_task) {
   lua_remove(L, -2);
 }
 
+/* Of a very long traceback on top, from inside what is inside of this, keeps the
+ * beginning and the end: every level of a deep chain of tasks adds to it. [-1, +1, m] */
+static void shorten(lua_State *L) {
+  size_t n;
+  const char *text = lua_tolstring(L, -1, &n);
+  if (n <= INNER_MAX) return;
+  const char *head = text + INNER_HEAD, *tail = text + n - INNER_TAIL;
+  while (head > text && *head != '\n')
+    head--;
+  while (*tail != '\0' && *tail != '\n')
+    tail++;
+  lua_pushlstring(L, text, (size_t)(head - text));
+  lua_pushfstring(L, "%s\n\t...%s", lua_tostring(L, -1), tail);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
 /* Pushes the line that ends a task's frames. [-0, +1, m] */
 static void push_task_line(lua_State *L, neap_task *task) {
   neap__push_name(L, task);
@@ -303,7 +323,10 @@ int neap__on_error(lua_State *L) {
   }
   if (nobody_asks(L, rt)) return 1;
   bool whole = is_kept(L, rt, L);
-  if (push_noted(L, NEAP__R_INNER, 1)) trim(L, whole && is_task(rt, task));
+  if (push_noted(L, NEAP__R_INNER, 1)) {
+    trim(L, whole && is_task(rt, task));
+    shorten(L);
+  }
   if (!whole) {
     luaL_traceback(L, L, NULL, 1);
     trim(L, is_task(rt, task));
