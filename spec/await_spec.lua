@@ -316,8 +316,6 @@ cases["for a task, a gather, a lock, an event"] = function()
 end
 
 describe("waiting", function()
-  helper.guard(before_each, after_each)
-
   local names = {}
   for name in pairs(cases) do names[#names + 1] = name end
   table.sort(names)

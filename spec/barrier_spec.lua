@@ -11,8 +11,6 @@ local function is_broken(task)
 end
 
 describe("a barrier", function()
-  helper.guard(before_each, after_each)
-
   --- A task that waits once and notes which place it came in.
   local function comer(barrier, add, name)
     return neap.create_task(function()

@@ -12,8 +12,6 @@ local function is_cancelled(err) return neap.CancelledError:is(err) end
 local function closing(fn) return setmetatable({}, { __close = fn }) end
 
 describe("cancelling", function()
-  helper.guard(before_each, after_each)
-
   describe("a task that waits", function()
     local waits = {
       sleep = function() neap.sleep(100) end,

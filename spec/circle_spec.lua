@@ -6,7 +6,7 @@ local helper = require "spec.helper"
 local settle = helper.settle
 
 describe("a circle of tasks", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
 
   --- n tasks, each of which waits for the next by `wait`, the last one for the first.
   local function circle(n, wait)

@@ -60,7 +60,7 @@ local function failing(value, delay)
 end
 
 describe("wait", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
   virtual_time()
 
   describe("for all", function()
@@ -423,7 +423,7 @@ describe("wait", function()
 end)
 
 describe("as_completed", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
   virtual_time()
 
   it("gives the tasks themselves, in the order of completion", function()

@@ -6,8 +6,6 @@ local helper = require "spec.helper"
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
 describe("a condition", function()
-  helper.guard(before_each, after_each)
-
   --- A task that waits once and notes its name, with the lock held.
   local function waiter(condition, add, name)
     return neap.create_task(function()

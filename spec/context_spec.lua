@@ -17,8 +17,6 @@ local function collected(make)
 end
 
 describe("ContextVar", function()
-  helper.guard(before_each, after_each)
-
   it("has a value once it is set, or a default", function()
     local var = neap.ContextVar("var", "default")
     assert.equal("default", var:get())

@@ -23,8 +23,6 @@ local function collect(generator)
 end
 
 describe("coroutine, as in stock Lua:", function()
-  helper.guard(before_each, after_each)
-
   both("values go in and out", function()
     local co = coroutine.create(function(...)
       local n = select("#", ...)
@@ -363,8 +361,6 @@ describe("coroutine, as in stock Lua:", function()
 end)
 
 describe("coroutine, with tasks:", function()
-  helper.guard(before_each, after_each)
-
   --- A generator of 1 to n that waits before each value, `depth` coroutines deep.
   local function counter(n, depth)
     return coroutine.wrap(function()
@@ -766,7 +762,6 @@ describe("coroutine, with tasks:", function()
 end)
 
 describe("require", function()
-  helper.guard(before_each, after_each)
   local loads
 
   before_each(function() loads = {} end)

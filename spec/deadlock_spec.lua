@@ -38,8 +38,6 @@ local function cancel(tasks)
 end
 
 describe("a deadlock", function()
-  helper.guard(before_each, after_each)
-
   --- Runs `fn` in a task called "it" until nothing can happen; gives its line.
   local function report(fn, ...)
     local task = spawn("it", fn, ...)

@@ -22,8 +22,6 @@ local function run(script, opts)
 end
 
 describe("Debug mode", function()
-  helper.guard(before_each, after_each)
-
   describe("tells of a step that holds the loop", function()
     it("in a task, with the line where it was", function()
       local err = run [[neap.create_task(busy):set_name "worker"]]

@@ -30,8 +30,6 @@ describe("the task tree", function()
     if left[1] then neap.wait(left) end
     core.thaw()
   end)
-  helper.guard(before_each, after_each)
-
   local function wait() event:wait() end
 
   it("tells of a task what it waits for and since when, where it was made, its stack", function()

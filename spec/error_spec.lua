@@ -97,7 +97,7 @@ describe("error classes", function()
 end)
 
 describe("an error in a task", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
 
   it("is the very value for whoever awaits it, in whatever way", function()
     local values = { "text", false, 3, {}, io.stdout, neap.Error "x", print,

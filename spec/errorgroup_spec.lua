@@ -7,7 +7,7 @@ local catch = helper.catch
 local ExceptionGroup = neap.ExceptionGroup
 
 describe("ExceptionGroup", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
 
   it("is an error with a list of errors", function()
     local list = { "one", {}, neap.Error "three" }

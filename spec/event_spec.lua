@@ -6,8 +6,6 @@ local helper = require "spec.helper"
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
 describe("an event", function()
-  helper.guard(before_each, after_each)
-
   local function waiter(event, add, name)
     return neap.create_task(function()
       add(name .. tostring(event:wait()))

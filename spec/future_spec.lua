@@ -6,7 +6,7 @@ local helper = require "spec.helper"
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
 describe("a future", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
 
   describe("with a result", function()
     it("gives it to who waits and to who comes later", function()

@@ -6,7 +6,7 @@ local helper = require "spec.helper"
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
 describe("gather", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
 
   local function slow(value, turns)
     for _ = 1, turns or 1 do neap.sleep(0) end

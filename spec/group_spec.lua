@@ -8,7 +8,7 @@ local catch, catch_in_task, in_task = helper.catch, helper.catch_in_task, helper
 local CancelledError, ExceptionGroup = neap.CancelledError, neap.ExceptionGroup
 
 describe("TaskGroup", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
   local loop, start
   before_each(function()
     core.freeze(true)

@@ -7,8 +7,6 @@ local start = helper.start
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
 describe("a lock", function()
-  helper.guard(before_each, after_each)
-
   --- A task that takes the lock, notes its name and keeps it for `turns` turns.
   local function taker(lock, add, name, turns)
     return neap.create_task(function()

@@ -7,7 +7,7 @@ local helper = require "spec.helper"
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
 describe("a loop", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
 
   describe("run", function()
     it("gives the results of its main function", function()

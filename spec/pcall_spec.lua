@@ -6,8 +6,6 @@ local helper = require "spec.helper"
 local function gives(...) return ... end
 
 describe("neap.pcall", function()
-  helper.guard(before_each, after_each)
-
   it("gives results and errors as Lua's does", function()
     assert.same({ n = 5, true, 1, nil, 3, nil }, table.pack(neap.pcall(gives, 1, nil, 3, nil)))
     assert.same({ n = 1, true }, table.pack(neap.pcall(gives)))
@@ -174,8 +172,6 @@ describe("neap.pcall", function()
 end)
 
 describe("neap.xpcall", function()
-  helper.guard(before_each, after_each)
-
   it("gives results, and what the handler makes of an error", function()
     assert.same({ true, 1, 2 }, { neap.xpcall(gives, debug.traceback, 1, 2) })
     assert.same({ false, "<x>" }, {

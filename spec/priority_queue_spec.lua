@@ -23,8 +23,6 @@ local function new_random(seed)
 end
 
 describe("a priority queue", function()
-  helper.guard(before_each, after_each)
-
   it("gives out the lowest item first", function()
     local queue = neap.PriorityQueue()
     for _, item in ipairs { 5, 3, 8, 1, 9, 2 } do queue:put(item) end

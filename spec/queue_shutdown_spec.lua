@@ -11,8 +11,6 @@ local function is_shut(fn, ...)
 end
 
 describe("a queue that is", function()
-  helper.guard(before_each, after_each)
-
   describe("shut down", function()
     it("takes nothing any more", function()
       local queue = neap.Queue(2)

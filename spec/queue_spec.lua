@@ -29,8 +29,6 @@ local function drain(queue)
 end
 
 describe("a queue", function()
-  helper.guard(before_each, after_each)
-
   it("gives out first what was put in first", function()
     local queue = neap.Queue()
     for i = 1, 5 do queue:put(i) end

@@ -6,8 +6,6 @@ local helper = require "spec.helper"
 local settle = helper.settle
 
 describe("a cancellation that was caught", function()
-  helper.guard(before_each, after_each)
-
   --- A cancelled task that catches the cancellation, does `again(ok, err)`, and has a
   --- handler further out that waits. Gives the task and whether that came to its end.
   local function cleaned(again)

@@ -6,8 +6,6 @@ local helper = require "spec.helper"
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
 describe("a semaphore", function()
-  helper.guard(before_each, after_each)
-
   local function taker(semaphore, add, name, turns)
     return neap.create_task(function()
       local _ <close> = semaphore:acquire()

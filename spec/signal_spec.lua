@@ -14,8 +14,6 @@ local function send(name, times)
 end
 
 describe("loop:add_signal_handler", function()
-  helper.guard(before_each, after_each)
-
   local loop, log, add
   before_each(function()
     loop = neap.get_event_loop()

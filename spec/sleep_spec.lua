@@ -7,8 +7,6 @@ local helper = require "spec.helper"
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
 describe("sleep", function()
-  helper.guard(before_each, after_each)
-
   local function elapsed(fn, ...)
     local loop = neap.get_event_loop()
     local start = loop:time()

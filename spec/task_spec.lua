@@ -6,7 +6,7 @@ local helper = require "spec.helper"
 local catch, settle, in_task = helper.catch, helper.settle, helper.in_task
 
 describe("a task", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
 
   describe("when it is created", function()
     it("does not run before its creator lets go", function()

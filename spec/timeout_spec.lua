@@ -8,7 +8,7 @@ local catch, catch_in_task, in_task = helper.catch, helper.catch_in_task, helper
 local TimeoutError, CancelledError = neap.TimeoutError, neap.CancelledError
 
 describe("timeout", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
   local loop, start
   before_each(function()
     core.freeze(true)

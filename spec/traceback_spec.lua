@@ -16,8 +16,6 @@ local function plain(text)
 end
 
 describe("task:traceback()", function()
-  helper.guard(before_each, after_each)
-
   it("tells where a failed task was", function()
     local task = chunk [[
 local neap = require "neap"

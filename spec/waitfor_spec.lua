@@ -43,7 +43,6 @@ end
 local function give(...) return ... end
 
 describe("wait_for", function()
-  helper.guard(before_each, after_each)
   virtual_time()
 
   describe("in time", function()
@@ -480,7 +479,7 @@ describe("wait_for", function()
 end)
 
 describe("shield", function()
-  local reports = helper.guard(before_each, after_each)
+  local reports = helper.reports
   virtual_time()
 
   it("gives the results, or raises the very error", function()
