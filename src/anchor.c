@@ -9,6 +9,7 @@
 #include "internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- anchors ------------------------------------------------------------------ */
 
@@ -59,6 +60,41 @@ void neap__unanchor(lua_State *L, neap_runtime *rt, uint32_t slot) {
   lua_pop(L, 1);
   rt->slots[slot - 1] = NULL;
   rt->free_slots[rt->nfree_slots++] = slot;
+}
+
+bool neap__is_pending(const neap_runtime *rt, const neap_task *task,
+                      uint32_t slot, uint64_t id) {
+  return slot > 0 && slot <= rt->nslots && rt->slots[slot - 1] == task &&
+         task->id == id && task->future.state == NEAP__PENDING;
+}
+
+/* ---- blocks of objects ---------------------------------------------------------- */
+
+void *neap__block_new(lua_State *L, neap_runtime *rt, size_t size) {
+  neap__block *block = neap__alloc(rt, NULL, 0, sizeof *block + size);
+  if (block == NULL) luaL_error(L, "not enough memory");
+  *block = (neap__block){rt->blocks, NULL, size, 0};
+  if (rt->blocks != NULL) rt->blocks->prev = block;
+  rt->blocks = block;
+  memset(block + 1, 0, size);
+  return block + 1;
+}
+
+void neap__block_free(neap_runtime *rt, void *memory) {
+  if (memory == NULL) return;
+  neap__block *block = (neap__block *)memory - 1;
+  if (block->prev != NULL) {
+    block->prev->next = block->next;
+  } else {
+    rt->blocks = block->next;
+  }
+  if (block->next != NULL) block->next->prev = block->prev;
+  neap__alloc(rt, block, sizeof *block + block->size, 0);
+}
+
+void neap__blocks_free(neap_runtime *rt) {
+  while (rt->blocks != NULL)
+    neap__block_free(rt, rt->blocks + 1);
 }
 
 /* ---- coroutines that Lua code may hold ---------------------------------------- */

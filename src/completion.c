@@ -2,9 +2,9 @@
  *
  * completion.c - following several futures to their ends: wait and as_completed.
  *
- * One block of watchers, in a userdata: in the caller's frame for wait, an object of
- * its own for as_completed. Those that are done stand in a list in the order of
- * their completion. The block takes its watchers out when it is no longer needed.
+ * One block of watchers: in a userdata of the caller's frame for wait, in memory that
+ * an object has for as_completed. Those that are done stand in a list in the order
+ * of their completion. The block takes its watchers out when it is not needed any more.
  */
 #include "internal.h"
 
@@ -36,6 +36,11 @@ struct completion {
   bool iterates; /* as_completed */
   child children[];
 };
+
+/* What Lua has for as_completed. */
+typedef struct iterator {
+  completion *c;
+} iterator;
 
 /* ---- following ------------------------------------------------------------------- */
 
@@ -70,6 +75,7 @@ static void offer(completion *c) {
 static void on_child_done(neap__watcher *watcher, neap__future *future) {
   child *one = neap__container_of(watcher, child, watcher);
   completion *c = one->all;
+  if (c->expired && c->iterates) return; /* too late */
   append(c, one);
   if (c->ndone == c->total) neap__timer_disarm(c->loop, &c->timer);
   if (c->iterates) {
@@ -92,7 +98,6 @@ static void detach(completion *c) {
 static void on_due(neap__timer *timer) {
   completion *c = neap__container_of(timer, completion, timer);
   c->expired = true;
-  if (c->iterates) detach(c); /* what is done later comes too late */
   wake_rest(c);
 }
 
@@ -102,13 +107,14 @@ static neap_aborted completion_abort(neap_wait *wait) {
   return NEAP_ABORT_DONE;
 }
 
-/* Pushes the completion of the n futures of the list at 1. Nothing is watched yet.
- * [-0, +1, m] */
-static completion *push_completion(lua_State *L, neap_runtime *rt,
-                                   neap__loop *loop) {
-  size_t n = (size_t)lua_rawlen(L, 1);
-  completion *c = lua_newuserdatauv(L, sizeof *c + n * sizeof(child), 1);
-  memset(c, 0, sizeof *c + n * sizeof(child));
+static size_t size_of(size_t n) {
+  return sizeof(completion) + n * sizeof(child);
+}
+
+/* Fills in the zeroed completion of the n futures of the list at 1. Nothing is watched
+ * yet. [-0, +0, m] */
+static void init_completion(lua_State *L, neap_runtime *rt, neap__loop *loop,
+                            completion *c, size_t n) {
   c->tag = neap__tag(rt, NEAP__K_COMPLETION);
   c->timer.fire = on_due;
   c->loop = loop;
@@ -130,7 +136,6 @@ static completion *push_completion(lua_State *L, neap_runtime *rt,
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
-  return c;
 }
 
 /* Follows them. What is done comes first, in the order of the list. True when that
@@ -241,7 +246,10 @@ static int l_wait(lua_State *L) {
   neap__loop *loop = neap__the_loop(L, rt);
   double limit = read_arguments(L, rt, &mode, "wait for");
   neap__timer_reserve(L, loop);
-  completion *c = push_completion(L, rt, loop);
+  size_t n = (size_t)lua_rawlen(L, 1);
+  completion *c = lua_newuserdatauv(L, size_of(n), 0);
+  memset(c, 0, size_of(n));
+  init_completion(L, rt, loop, c, n);
   c->mode = mode;
   if (follow(c)) {
     detach(c);
@@ -258,8 +266,10 @@ static int l_wait(lua_State *L) {
 /* ---- as_completed ---------------------------------------------------------------- */
 
 static completion *self(lua_State *L) {
-  return neap__check(L, neap__rt(L), 1, NEAP__K_COMPLETION,
-                     "as_completed iterator");
+  iterator *it = neap__check(L, neap__rt(L), 1, NEAP__K_COMPLETION,
+                             "as_completed iterator");
+  if (it->c == NULL) luaL_argerror(L, 1, "the iterator was collected");
+  return it->c;
 }
 
 static int give_next(lua_State *L, completion *c);
@@ -331,8 +341,11 @@ static int l_close(lua_State *L) {
 }
 
 static int l_gc(lua_State *L) {
-  completion *c = self(L);
-  if (!neap__rt(L)->closing) detach(c);
+  neap_runtime *rt = neap__rt(L);
+  iterator *it = lua_touserdata(L, 1);
+  if (it->c != NULL && !rt->closing) detach(it->c);
+  neap__block_free(rt, it->c);
+  it->c = NULL;
   return 0;
 }
 
@@ -351,12 +364,16 @@ static int l_as_completed(lua_State *L) {
   neap__loop *loop = neap__the_loop(L, rt);
   double limit = read_arguments(L, rt, NULL, "wait for");
   neap__timer_reserve(L, loop);
-  completion *c = push_completion(L, rt, loop);
-  c->iterates = true;
+  size_t n = (size_t)lua_rawlen(L, 1);
+  iterator *it = lua_newuserdatauv(L, sizeof *it, 1);
+  it->c = NULL;
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, 2, 1);
   neap__push_class(L, rt, NEAP__K_COMPLETION);
-  lua_setmetatable(L, 2); /* from here on __gc takes the watchers out */
+  lua_setmetatable(L, 2); /* from here on __gc frees what there is */
+  completion *c = it->c = neap__block_new(L, rt, size_of(n));
+  init_completion(L, rt, loop, c, n);
+  c->iterates = true;
   follow(c);
   if (limit >= 0 && c->ndone < c->total) arm(c, limit);
   lua_pushnil(L);

@@ -29,7 +29,9 @@ struct group {
   neap__call failure;
   neap__loop *loop;
   const neap__site *site;
-  neap_task *parent;          /* user value 2 keeps it; NULL once closed */
+  neap_task *parent; /* NULL once closed; may be stale: see is_open */
+  uint64_t parent_id;
+  uint32_t parent_slot;
   neap_wait *wait;            /* of the parent, at the end of the block */
   member *pending, *newest;   /* in order of creation */
   member *failed, *last_fail; /* in order of failing */
@@ -44,6 +46,12 @@ struct group {
   bool cancelled_parent;
   bool cancelled; /* the parent was, while it waited at the end */
 };
+
+/* What Lua has. User value 1: the table of Tasks. */
+typedef struct holder {
+  const void *tag;
+  group *g;
+} holder;
 
 /* ---- members --------------------------------------------------------------------- */
 
@@ -64,8 +72,10 @@ static void unlink_member(group *g, member *m) {
 
 /* Whether the block can still be left: it was not, and its task goes on. */
 static bool is_open(const group *g) {
-  return g->parent != NULL && g->parent->future.state == NEAP__PENDING &&
-         (g->parent->id != 0 || g->ncalls == g->loop->rt->ncalls);
+  const neap_runtime *rt = g->loop->rt;
+  if (g->parent == &rt->root) return g->ncalls == rt->ncalls;
+  return g->parent != NULL &&
+         neap__is_pending(rt, g->parent, g->parent_slot, g->parent_id);
 }
 
 static void on_child_done(neap__watcher *watcher, neap__future *future) {
@@ -139,7 +149,9 @@ static void on_failure(neap__call *call) {
 /* ---- Lua functions ---------------------------------------------------------------- */
 
 static group *self(lua_State *L) {
-  return neap__check_tagged(L, neap__rt(L), 1, NEAP__K_GROUP, "TaskGroup");
+  holder *h = neap__check_tagged(L, neap__rt(L), 1, NEAP__K_GROUP, "TaskGroup");
+  if (h->g == NULL) luaL_argerror(L, 1, "the TaskGroup was collected");
+  return h->g;
 }
 
 static int l_tostring(lua_State *L) {
@@ -338,7 +350,7 @@ static int l_close(lua_State *L) {
   group *g = self(L);
   lua_settop(L, 2);
   if (g->parent == NULL) return 0; /* a second time */
-  if (rt->current != g->parent)
+  if (rt->current != g->parent || rt->current->id != g->parent_id)
     return luaL_error(L, "a TaskGroup is closed by the task that made it");
   g->exiting = true;
   if (g->cancelled_parent && !neap__take_back(g->parent, &g->before))
@@ -358,7 +370,9 @@ static int l_close(lua_State *L) {
 
 static int l_gc(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  group *g = self(L);
+  holder *h = lua_touserdata(L, 1);
+  group *g = h->g;
+  if (g == NULL) return 0;
   if (!rt->closing) {
     for (member *m = g->pending; m != NULL; m = m->next)
       neap__unwatch(m->future, &m->watcher);
@@ -367,6 +381,8 @@ static int l_gc(lua_State *L) {
   free_members(rt, g->pending);
   g->pending = NULL;
   free_ended(rt, g);
+  h->g = NULL;
+  neap__block_free(rt, g);
   return 0;
 }
 
@@ -380,24 +396,24 @@ static int l_new(lua_State *L) {
                          "callback (start a task there: neap.create_task)");
   neap__loop *loop = neap__the_loop(L, rt);
   rt->current->future.loop = loop; /* the root has none before its first wait */
-  group *g = lua_newuserdatauv(L, sizeof *g, 2);
+  holder *h = lua_newuserdatauv(L, sizeof *h, 1);
+  *h = (holder){.tag = neap__tag(rt, NEAP__K_GROUP)};
+  neap__push_class(L, rt, NEAP__K_GROUP);
+  lua_setmetatable(L, -2);
+  lua_newtable(L);
+  lua_setiuservalue(L, -2, 1);
+  group *g = h->g = neap__block_new(L, rt, sizeof *g);
   *g = (group){
       .tag = neap__tag(rt, NEAP__K_GROUP),
       .failure = {.item = {.kind = NEAP__CALL}, .run = on_failure},
       .loop = loop,
       .site = neap__site_at(L, rt, 1),
       .parent = rt->current,
+      .parent_id = rt->current->id,
+      .parent_slot = rt->current->slot,
       .before = neap__before_block(rt->current),
       .ncalls = rt->ncalls,
   };
-  neap__push_class(L, rt, NEAP__K_GROUP);
-  lua_setmetatable(L, -2);
-  lua_newtable(L);
-  lua_setiuservalue(L, -2, 1);
-  if (rt->current != &rt->root) {
-    neap__push_task(L, rt->current);
-    lua_setiuservalue(L, -2, 2);
-  }
   return 1;
 }
 

@@ -312,6 +312,12 @@ struct neap__teller {
 #define NEAP__NOBODY UINT64_MAX
 #define NEAP__CALLBACK (UINT64_MAX - 1)
 
+/* What stands before memory of neap__block_new. */
+typedef struct neap__block {
+  struct neap__block *next, *prev;
+  size_t size, align;
+} neap__block;
+
 /* How the processor's counter runs against the clock: see neap__now_near. */
 typedef struct neap__pace {
   uint64_t ticks; /* when the clock was read last */
@@ -361,6 +367,7 @@ struct neap_runtime {
   const neap__site *site_cache[NEAP__SITE_CACHE];
   uint64_t last_id;
   neap__deadline *free_deadlines;
+  neap__block *blocks;
   uint64_t last_deadline;
   uint32_t callback;      /* slot of the Handle that runs, or 0 */
   neap_task *cancel_list; /* what neap__cancel has still to do */
@@ -732,6 +739,15 @@ void neap__task_destroy(neap_task *task, lua_State *L);
 void neap__push_name(lua_State *L, neap_task *task);
 /* Pushes user value EXTRA of the future at `index`, made when missing. [-0, +1, m] */
 void neap__push_extra(lua_State *L, int index);
+/* Zeroed memory for what others point to and an object has: Lua drops a finalizer for
+ * which there is no memory, and then only the runtime's end frees it. [-0, +0, m] */
+void *neap__block_new(lua_State *L, neap_runtime *rt, size_t size);
+void neap__block_free(neap_runtime *rt, void *memory);
+void neap__blocks_free(neap_runtime *rt);
+/* Whether the task with this number is at this address and not done; the address
+ * may be stale. */
+bool neap__is_pending(const neap_runtime *rt, const neap_task *task,
+                      uint32_t slot, uint64_t id);
 uint32_t neap__anchor(lua_State *L, neap_runtime *rt); /* [-1, +0, m] */
 void neap__unanchor(lua_State *L, neap_runtime *rt, uint32_t slot);
 /* The same, while the task is being made: `co` will be its coroutine. */
