@@ -68,7 +68,7 @@ bool neap__signal_taken(neap_runtime *rt, int number) {
 static void put_back(neap_runtime *rt, int number) {
   neap__disposition **at = find(rt, number), *old = *at;
   struct sigaction now;
-  if (--old->handlers > 0) return;
+  if (old == NULL || --old->handlers > 0) return;
   *at = old->next;
   /* Only what libuv left: others may have asked for the signal since. */
   if (old->restore && sigaction(number, NULL, &now) == 0 &&
