@@ -576,7 +576,7 @@ void neap__shuffle_free(neap_runtime *rt);
 /* Pushes a line for reports that names the seed, or "". [-0, +1, m] */
 void neap__push_seed(lua_State *L, const neap_runtime *rt);
 
-/* ---- wait.c: park, wake, cancel ------------------------------------------- */
+/* ---- wait.c: park, wake, the root ------------------------------------------- */
 
 /* neap_park for those who know the runtime. */
 int neap__park(neap_runtime *rt, lua_State *L, neap_wait *wait);
@@ -592,6 +592,18 @@ void neap__check_park_slow(neap_runtime *rt, lua_State *L, const char *name,
 /* Raises unless the caller may wait, and nothing else: for waits that a swallowed
  * cancellation does not concern. */
 void neap__check_place(neap_runtime *rt, lua_State *L, const char *name);
+/* Raises the interrupt that is pending. [-0, +0, v] */
+void neap__check_interrupt(lua_State *L, neap_runtime *rt);
+/* In the root: raises what ended its wait early (an interrupt, a deadlock, stop()),
+ * if something did. For a finish that would not raise the cancellation. */
+void neap__check_stopped(lua_State *L, neap_runtime *rt);
+/* What other threads woke. */
+void neap__take_shared(neap__loop *loop);
+/* The task's coroutine is closed by force: lets go of its wait. */
+void neap__orphan(neap_task *task);
+
+/* ---- cancel.c: cancelling tasks and what they wait for ------------------------ */
+
 /* Raises the task's own cancellation. */
 int neap__raise_cancelled(lua_State *L, neap_runtime *rt);
 /* Cancels a task and, without recursion, what it awaits. The message is at
@@ -600,18 +612,13 @@ int neap__raise_cancelled(lua_State *L, neap_runtime *rt);
 bool neap__cancel(neap_task *task, lua_State *L, int message);
 /* For aborts: the child is to be cancelled as well, before those pushed earlier. */
 void neap__cancel_push(neap_runtime *rt, neap_task *task);
-/* Raises the interrupt that is pending. [-0, +0, v] */
-void neap__check_interrupt(lua_State *L, neap_runtime *rt);
-/* In the root: raises what ended its wait early (an interrupt, a deadlock, stop()),
- * if something did. For a finish that would not raise the cancellation. */
-void neap__check_stopped(lua_State *L, neap_runtime *rt);
+/* Works off what was pushed by an abort that was called by itself. */
+void neap__cancel_flush(neap_runtime *rt);
+/* The running task was cancelled before it began the wait that it is parked on now.
+ * [-0, +0, -] */
+void neap__cancel_parked(lua_State *L, neap_task *task);
 /* A CancelledError is about to be raised in the task. */
 void neap__note_raised(neap_task *task);
-/* What other threads woke. */
-void neap__take_shared(neap__loop *loop);
-void neap__cancel_flush(neap_runtime *rt);
-/* The task's coroutine is closed by force: lets go of its wait. */
-void neap__orphan(neap_task *task);
 
 /* ---- watchdog.c: a time-out for the root, in real time ---------------------- */
 
