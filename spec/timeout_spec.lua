@@ -760,4 +760,14 @@ describe("timeout", function()
     assert.is_true(TimeoutError:is(err))
     assert.is_true(object:expired())
   end)
+
+  it("is let go with a program that leaves none of its blocks", function()
+    local result = helper.run [[
+      local neap = require "neap"
+      for _ = 1, 9 do neap.timeout(60) end
+      os.exit(3, true)
+    ]]
+    assert.equal("", result.err) -- a sanitizer would tell
+    assert.equal(3, result.code)
+  end)
 end)

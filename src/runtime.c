@@ -401,6 +401,7 @@ int neap_shutdown(neap_runtime *rt) {
 
 static void release(neap_runtime *rt) {
   neap__lost_free(rt);
+  neap__deadlines_drop(&rt->root); /* of blocks that os.exit never left */
   neap__loops_free(rt);
   neap__sites_free(rt);
   neap__shuffle_free(rt);
