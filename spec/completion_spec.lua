@@ -298,6 +298,26 @@ describe("wait", function()
     end)
   end)
 
+  it("loses none that a finalizer ends while it gathers its lists", function()
+    local a, b = neap.Future(), neap.Future()
+    local task = neap.create_task(function()
+      return neap.wait({ a, b }, { return_when = "first_completed" })
+    end)
+    neap.sleep(0)
+    collectgarbage()
+    collectgarbage "stop"
+    collectgarbage("incremental", 100, 1000, 24) -- the next step is a whole cycle
+    setmetatable({}, { __gc = function() b:set_result() end })
+    loop:call_soon(function()
+      a:set_result()
+      collectgarbage "restart"
+    end)
+    local done, pending = task:await()
+    collectgarbage("incremental", 200, 100, 13)
+    assert.same({ a }, done)
+    assert.same({ b }, pending)
+  end)
+
   describe("cancelled", function()
     it("cancels none of them, and follows them no longer", function()
       local tasks = sleepers { { "a", 2 }, { "b", 3 } }
@@ -654,6 +674,20 @@ describe("as_completed", function()
       future:set_result()
       neap.sleep(1)
       assert.equal(1, elapsed())
+    end)
+
+    it("not by who calls its __gc, with anything, while a task waits in it", function()
+      local future = neap.Future()
+      local iterator = neap.as_completed { future }
+      local gc = iterator.__gc
+      local task = neap.create_task(function() return iterator() end)
+      neap.sleep(0)
+      gc() gc(io.stdout) gc(neap.Lock()) gc(iterator)
+      future:set_result()
+      gc(iterator)
+      assert.equal(future, task:await())
+      gc(iterator) gc(iterator)
+      assert.matches("collected", catch(function() iterator() end))
     end)
 
     it("to be closed by another while a task waits in it: that gets the end", function()

@@ -857,6 +857,23 @@ describe("TaskGroup", function()
       assert.is_true(ran)
     end)
 
+    it("is not taken away by who calls its __gc, with anything", function()
+      local gc = neap.TaskGroup().__gc
+      gc() gc(io.stdout) gc(neap.Lock())
+      local group, child
+      local parent = neap.create_task(function()
+        group = neap.TaskGroup()
+        child = group:create_task(neap.sleep, 1)
+        group:close()
+        return "left"
+      end)
+      neap.sleep(0.5)
+      gc(group) -- while its task waits
+      child:add_done_callback(function() gc(group) end) -- before it runs again
+      assert.equal("left", parent:await())
+      gc(group) gc(group)
+    end)
+
     it("is over with the main chunk #host", function()
       local result = helper.run [[
         local neap = require "neap"

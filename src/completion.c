@@ -20,6 +20,7 @@ typedef struct child {
   completion *all;
   neap__future *future; /* NULL: twice in the list, the first counts */
   struct child *next;   /* that was done after it */
+  bool done;            /* and stands in that list */
 } child;
 
 struct completion {
@@ -56,6 +57,7 @@ static void append(completion *c, child *one) {
     c->first = one;
   }
   c->last = one;
+  one->done = true;
   c->ndone++;
 }
 
@@ -208,7 +210,8 @@ static const neap__future *next_pending(const void *object, size_t *cursor) {
 
 /* ---- wait ------------------------------------------------------------------------ */
 
-/* Frame: 1 the list, 2 the completion. Pushes done and pending. */
+/* Frame: 1 the list, 2 the completion. Pushes done and pending. What a finalizer ends
+ * meanwhile was pending. */
 static int push_sets(lua_State *L, completion *c) {
   lua_settop(L, 2);
   lua_createtable(L, (int)(c->ndone < INT_MAX ? c->ndone : 0), 0);
@@ -220,8 +223,8 @@ static int push_sets(lua_State *L, completion *c) {
   }
   n = 0;
   for (size_t i = 0; i < c->count; i++) {
-    neap__future *future = c->children[i].future;
-    if (future == NULL || future->state != NEAP__PENDING) continue;
+    const child *one = &c->children[i];
+    if (one->future == NULL || one->done) continue;
     lua_rawgeti(L, 1, (lua_Integer)i + 1);
     lua_rawseti(L, 4, ++n);
   }
@@ -340,11 +343,17 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
+/* A program may call it too, with anything. */
 static int l_gc(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  iterator *it = lua_touserdata(L, 1);
-  if (it->c != NULL && !rt->closing) detach(it->c);
-  neap__block_free(rt, it->c);
+  iterator *it = neap__test(L, rt, 1, NEAP__K_COMPLETION);
+  completion *c = it != NULL ? it->c : NULL;
+  if (c == NULL) return 0;
+  if (!rt->closing) {
+    if (c->queue.head != NULL || c->coming > 0) return 0;
+    detach(c);
+  }
+  neap__block_free(rt, c);
   it->c = NULL;
   return 0;
 }

@@ -45,6 +45,7 @@ struct group {
   bool late;       /* but for some, which will be */
   bool cancelled_parent;
   bool cancelled; /* the parent was, while it waited at the end */
+  bool waited;    /* the parent waits at the end, or has not run since */
 };
 
 /* What Lua has. User value 1: the table of Tasks. */
@@ -331,6 +332,7 @@ static int leave(lua_State *L, group *g) {
 static int close_finish(lua_State *L, neap_wait *wait) {
   group *g = neap__link_of(wait)->object;
   g->wait = NULL;
+  g->waited = false;
   if (L == NULL) {
     g->parent = NULL;
     return 0;
@@ -365,14 +367,16 @@ static int l_close(lua_State *L) {
       neap__own_wait(rt, group_abort, close_finish, "TaskGroup:close");
   neap__link_of(wait)->object = g;
   g->wait = wait;
+  g->waited = true;
   return neap__park(rt, L, wait);
 }
 
+/* A program may call it too, with anything. */
 static int l_gc(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  holder *h = lua_touserdata(L, 1);
-  group *g = h->g;
-  if (g == NULL) return 0;
+  holder *h = neap__test(L, rt, 1, NEAP__K_GROUP);
+  group *g = h != NULL ? h->g : NULL;
+  if (g == NULL || (g->waited && !rt->closing)) return 0;
   if (!rt->closing) {
     for (member *m = g->pending; m != NULL; m = m->next)
       neap__unwatch(m->future, &m->watcher);
