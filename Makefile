@@ -247,8 +247,9 @@ SEEDS ?= 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20
 .PHONY: test-seeds
 test-seeds: deps ## the specs with what is ready in another order, under 20 SEEDS
 	@$(SUB) -s -j$(JOBS) all
-	@SEEDS="$(SEEDS)" JOBS=$(JOBS) $(HOST_ENV) scripts/dev/seeds.sh $(B)/seeds \
-	  $(B)/neap $(BUSTED) --exclude-tags=host,slow $(SPECS)
+	@JOBS=$(JOBS) $(HOST_ENV) scripts/dev/each.sh $(B)/seeds "$(SEEDS)" \
+	  env SEED={} scripts/dev/busted.sh $(B)/neap $(BUSTED) \
+	  --exclude-tags=host,slow $(SPECS)
 
 FUZZ ?= 10000
 .PHONY: fuzz-smoke
@@ -283,9 +284,11 @@ _test-oom:
 	@$(HOST_ENV) scripts/dev/ctest.sh $(OOM_C)
 _test-lua:
 	@$(HOST_ENV) scripts/dev/busted.sh $(B)/neap $(BUSTED) $(SPECS)
+# A process for each file: every collection goes through all that busted has loaded.
 _test-gc:
-	@$(HOST_ENV) NEAP_GC_STRESS=1 scripts/dev/busted.sh $(B)/neap $(BUSTED) \
-	  --exclude-tags=host $(SPECS)
+	@JOBS=$(JOBS) NEAP_GC_STRESS=1 $(HOST_ENV) scripts/dev/each.sh $(B)/gc \
+	  "$(or $(wildcard spec/$(FILTER)_spec.lua),$(wildcard spec/*_spec.lua))" \
+	  scripts/dev/busted.sh $(B)/neap $(BUSTED) --exclude-tags=host {}
 # The specs of the host itself do not depend on who runs them.
 _test-stock:
 	@$(HOST_ENV) LUA_CPATH="$(HERE)/$(B)/?.so;;" STOCK_ENV="$(STOCK_ENV)" \

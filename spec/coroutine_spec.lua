@@ -847,7 +847,7 @@ describe("require", function()
     assert.equal(2, loads["spec-fails"])
   end)
 
-  it("the next in line takes over after a cancellation", function()
+  it("the next in line takes over after a cancellation #clock", function()
     module("spec-slow", function()
       neap.sleep(0.001)
       return "yes"
