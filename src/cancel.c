@@ -5,11 +5,22 @@
  * A list of tasks is worked off like a stack: aborting the wait of one may push
  * others, which are dealt with before it is through. So those on the way from the
  * first to the present one are known, and a circle is found where one of them comes
- * up again. Allocates nothing.
+ * up again. A group that is being cancelled already does not cancel its tasks once
+ * more; they are only looked at, for circles. Allocates nothing.
  */
 #include "internal.h"
 
+/* How many tasks are only looked at for one cancellation: shutting down 50,000 groups
+ * within each other is not to take forever. */
+#define LOOKS 1000
+
 /* ---- the list --------------------------------------------------------------- */
+
+static void push(neap_runtime *rt, neap_task *task) {
+  task->cancel_mark = rt->cancel_mark + 1;
+  task->cancel_next = rt->cancel_list != NULL ? rt->cancel_list : task;
+  rt->cancel_list = task;
+}
 
 void neap__cancel_push(neap_runtime *rt, neap_task *task) {
   if (task->future.state != NEAP__PENDING) return;
@@ -19,10 +30,46 @@ void neap__cancel_push(neap_runtime *rt, neap_task *task) {
   }
   task->cancelling++;
   /* Several may wait for the same task: once a list is enough. */
-  if (task->cancel_mark == rt->cancel_mark + 1) return;
-  task->cancel_mark = rt->cancel_mark + 1;
-  task->cancel_next = rt->cancel_list != NULL ? rt->cancel_list : task;
-  rt->cancel_list = task;
+  if (task->cancel_mark == rt->cancel_mark + 1) {
+    if (!task->look) return;
+    task->look = false;
+    if (task->cancel_next != NULL) return; /* it is still to come */
+  }
+  task->look = false;
+  push(rt, task);
+}
+
+void neap__cancel_look(neap_runtime *rt, neap_task *task) {
+  if (task->future.state != NEAP__PENDING) return;
+  if (task->on_path) {
+    task->ring = true;
+    return;
+  }
+  if (task->cancel_mark == rt->cancel_mark + 1 || rt->looks >= LOOKS) return;
+  rt->looks++;
+  task->look = true;
+  push(rt, task);
+}
+
+/* Pushes what the task waits for, to be looked at. */
+static void look(neap_runtime *rt, const neap_task *task) {
+  neap_wait *wait = task->wait;
+  if (wait == NULL || !(wait->flags & NEAP__INTERNAL) ||
+      (wait->flags & NEAP__WOKEN))
+    return;
+  const void *object = neap__link_of(wait)->object;
+  const neap__future *future = object;
+  if (object == NULL) return;
+  if (wait->flags & NEAP__ON_FUTURE) {
+    if (future->is_task) neap__cancel_look(rt, (neap_task *)(uintptr_t)future);
+    return;
+  }
+  const void *const *tag = *(const void *const *const *)object;
+  const neap__teller *teller = rt->tellers[tag - rt->mt];
+  size_t cursor = 0;
+  while (teller != NULL && teller->child != NULL &&
+         (future = teller->child(object, &cursor)) != NULL)
+    if (future->is_task) neap__cancel_look(rt, (neap_task *)(uintptr_t)future);
 }
 
 static void cancel_one(neap_task *task) {
@@ -75,7 +122,8 @@ static void leave_path(neap_task *task) {
   task->on_path = false;
   if (!task->ring) return;
   task->ring = false;
-  if (task->wait == NULL || (task->wait->flags & NEAP__WOKEN)) return;
+  if (task->look || task->wait == NULL || (task->wait->flags & NEAP__WOKEN))
+    return;
   task->must_cancel = 1;
   neap_wake(task->wait, UV_ECANCELED);
 }
@@ -92,11 +140,16 @@ static void flush(neap_runtime *rt, lua_State *L, int message) {
       continue;
     }
     task->on_path = true;
+    if (task->look) {
+      look(rt, task);
+      continue;
+    }
     if (message != 0 && !is_told(task) && lua_checkstack(L, 4))
       set_message(L, task, message);
     cancel_one(task);
   }
   rt->cancel_mark++;
+  rt->looks = 0;
 }
 
 void neap__cancel_flush(neap_runtime *rt) {

@@ -246,8 +246,8 @@ static neap_aborted group_abort(neap_wait *wait) {
       neap__cancel_push(g->loop->rt, child);
     } else if (first) {
       g->late = true;
-    } else if (child->on_path) { /* it waits for this task in the end */
-      neap__cancel_push(g->loop->rt, child);
+    } else { /* it may wait for this task in the end */
+      neap__cancel_look(g->loop->rt, child);
     }
   }
   if (g->late) neap__ready(g->loop, &g->failure.item);

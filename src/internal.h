@@ -168,6 +168,7 @@ struct neap_task {
   bool seen : 1;           /* Lua code may hold the coroutine */
   bool on_path : 1;        /* what it waits for is being cancelled */
   bool ring : 1;           /* and that waits for the task itself */
+  bool look : 1;           /* it is in that list to be looked at only */
 };
 
 /* A task's cancellations when it entered a block: see neap__before_block. */
@@ -372,6 +373,7 @@ struct neap_runtime {
   uint32_t callback;      /* slot of the Handle that runs, or 0 */
   neap_task *cancel_list; /* what neap__cancel has still to do */
   uint64_t cancel_mark;   /* how many lists there were */
+  uint32_t looks;         /* tasks of this one that are only looked at */
   /* interrupts */
   _Atomic(uv_async_t *)
       async;         /* wakes the loop that runs, or the current one */
@@ -612,6 +614,8 @@ int neap__raise_cancelled(lua_State *L, neap_runtime *rt);
 bool neap__cancel(neap_task *task, lua_State *L, int message);
 /* For aborts: the child is to be cancelled as well, before those pushed earlier. */
 void neap__cancel_push(neap_runtime *rt, neap_task *task);
+/* The same for one that is not cancelled: whether it waits for one that is. */
+void neap__cancel_look(neap_runtime *rt, neap_task *task);
 /* Works off what was pushed by an abort that was called by itself. */
 void neap__cancel_flush(neap_runtime *rt);
 /* The running task was cancelled before it began the wait that it is parked on now.

@@ -101,14 +101,6 @@ end
 
 local function any(p, list) return list[p.random(math.max(#list, 1))] end
 
---- A task to wait for. Not for one that took its cancellation back: as in asyncio, nobody
---- breaks a circle of tasks that goes through the end of a group that is being cancelled.
-local function any_task(p)
-  local current = neap.current_task()
-  if current and p.went_on[current] then return nil end
-  return any(p, p.tasks)
-end
-
 flat("sleep", function() neap.sleep(0) end, 6)
 flat("fail", function(p)
   if p.random(3) == 1 then error { fuzz = true } end
@@ -118,7 +110,7 @@ flat("fail with nil", function(p) if p.random(4) == 1 then error(nil) end end)
 op("spawn", spawn, 3)
 op("spawn and wait", function(p, depth) spawn(p, depth):await() end, 2)
 flat("wait for any", function(p)
-  local task = any_task(p)
+  local task = any(p, p.tasks)
   if task then task:await() end
 end)
 flat("cancel any", function(p)
@@ -129,11 +121,9 @@ flat("cancel itself", function(p)
   local task = neap.current_task()
   if task and p.random(3) == 1 then task:cancel() end
 end)
-flat("uncancel", function(p)
+flat("uncancel", function()
   local task = neap.current_task()
-  if not task then return end
-  if task:cancelling() > 0 then p.went_on[task] = true end
-  task:uncancel()
+  if task then task:uncancel() end
 end)
 op("lock", function(p, depth)
   local _held <close> = any(p, p.locks):acquire()
@@ -302,7 +292,7 @@ flat("reschedule", function(p)
   if limit then limit:reschedule(neap.get_event_loop():time() + soon(p)) end
 end)
 op("wait_for", function(p, depth)
-  local task = p.random(3) == 1 and any_task(p)
+  local task = p.random(3) == 1 and any(p, p.tasks)
   if task then
     neap.wait_for(task, soon(p))
   else
@@ -310,7 +300,7 @@ op("wait_for", function(p, depth)
   end
 end, 3)
 op("shield", function(p, depth)
-  local task = p.random(3) == 1 and any_task(p)
+  local task = p.random(3) == 1 and any(p, p.tasks)
   if task then
     neap.shield(task)
   else
@@ -326,7 +316,7 @@ local function some(p, depth)
     if what == 1 then
       list[i] = spawn(p, depth + 1)
     elseif what == 2 then
-      list[i] = any_task(p) or counted(p, depth + 1)
+      list[i] = any(p, p.tasks) or counted(p, depth + 1)
     elseif what == 3 and list[1] then
       list[i] = list[1]
     else
@@ -446,7 +436,6 @@ function M.run(seed)
     generators = { false, false, false },
     timeouts = {},
     groups = {},
-    went_on = {}, -- tasks that were cancelled and took it back
     later = 0, -- callbacks to come
     var = neap.ContextVar("fuzz", 0),
   }
@@ -532,7 +521,6 @@ function M.run(seed)
   check(tostring(p.barrier) == "<Barrier filling waiters=0/3>", p.barrier)
   check(p.var:get() == 0, "the context has changed")
   p.tasks, p.futures, p.timeouts, p.groups, p.iterator = {}, {}, {}, {}, nil
-  p.went_on = {}
   collectgarbage()
   collectgarbage()
   neap.sleep(0)
