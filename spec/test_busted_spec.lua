@@ -197,6 +197,20 @@ describe("neap.test.busted #host", function()
     assert.is_nil(out:find("left behind", 1, true))
   end)
 
+  it("ends the time-outs that a test left open", function()
+    local out = fails [[  it("leaves", function() neap.timeout(50) end)]]
+    has(out, "a time-out that was not closed")
+    out = busted [[
+  it("leaves", function() neap.timeout(0.001) error("oops", 0) end)
+  it("is not cancelled by it #clock", function() neap.sleep(100) end)
+  it("nor later", function() neap.sleep(0) end)]]
+    has(out, "2 successes / 0 failures / 1 error")
+    out = busted [[
+  it("leaves", function() neap.timeout(0) pcall(neap.sleep, 1) error("oops", 0) end)
+  it("has nothing swallowed", function() neap.sleep(0) end)]]
+    has(out, "1 success / 0 failures / 1 error")
+  end)
+
   it("refuses an environment that makes no sense", function()
     local out, code = busted("", "SEED=x")
     assert.not_equal(0, code)

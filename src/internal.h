@@ -961,6 +961,8 @@ void neap__group_open(lua_State *L, neap_runtime *rt);
 void neap__timeout_open(lua_State *L, neap_runtime *rt);
 /* The task has ended, and with it its time-outs. */
 void neap__deadlines_drop(neap_task *task);
+/* Those that were made after the one with this serial. */
+void neap__deadlines_drop_since(neap_task *task, uint64_t serial);
 void neap__deadlines_free(neap_runtime *rt);
 void neap__lock_open(lua_State *L, neap_runtime *rt);
 void neap__event_open(lua_State *L, neap_runtime *rt);

@@ -76,6 +76,23 @@ static int l_deadlines(lua_State *L) {
   return 1;
 }
 
+/* blocks() -> a mark: the main chunk's time-outs that are made from now on are later. */
+static int l_blocks(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)neap__rt(L)->last_deadline);
+  return 1;
+}
+
+/* leave(mark): ends the later time-outs of the main chunk, and lets it forget that it
+ * was cancelled: what did that has ended. */
+static int l_leave(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  neap_task *root = &rt->root;
+  neap__deadlines_drop_since(root, (uint64_t)luaL_checkinteger(L, 1));
+  root->cancelling = 0;
+  root->swallowed = root->must_cancel = 0;
+  return 0;
+}
+
 typedef struct handle_list {
   const neap__loop *loop;
   const uv_handle_t *found[64];
@@ -227,6 +244,8 @@ void neap__leftover_open(lua_State *L, neap_runtime *rt) {
       {"tasks", l_tasks},
       {"handles", l_handles},
       {"deadlines", l_deadlines},
+      {"blocks", l_blocks},
+      {"leave", l_leave},
       {"uv_handles", l_uv_handles},
       {"loops", l_loops},
       {"destroy", l_destroy},

@@ -65,6 +65,11 @@ void neap__deadlines_drop(neap_task *task) {
     release(task->deadlines);
 }
 
+void neap__deadlines_drop_since(neap_task *task, uint64_t serial) {
+  while (task->deadlines != NULL && task->deadlines->serial > serial)
+    release(task->deadlines);
+}
+
 void neap__deadlines_free(neap_runtime *rt) {
   while (rt->free_deadlines != NULL) {
     neap__deadline *node = rt->free_deadlines;

@@ -147,6 +147,7 @@ local function restore()
   else
     neap.set_event_loop(now.loop)
   end
+  core.leave(now.snapshot.blocks) -- before anything waits again
   leftover.clean(now.snapshot)
   if now.clock then now.clock:close() end
   if now.order then now.order:close() end

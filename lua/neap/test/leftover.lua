@@ -22,6 +22,7 @@ function M.snapshot()
     tasks = set_of(core.tasks()),
     handles = set_of(core.handles()),
     deadlines = core.deadlines(),
+    blocks = core.blocks(),
     uv_handles = core.uv_handles(),
     loops = core.loops(),
   }
@@ -53,7 +54,10 @@ function M.since(snapshot)
   add(lines, "a timer: ", timers)
   add(lines, "a callback: ", callbacks)
   local more = core.deadlines() - snapshot.deadlines
-  if more > 0 then lines[#lines + 1] = more == 1 and "a deadline" or more .. " deadlines" end
+  if more > 0 then
+    lines[#lines + 1] = more == 1 and "a time-out that was not closed"
+      or more .. " time-outs that were not closed"
+  end
   for address, kind in pairs(core.uv_handles()) do
     if snapshot.uv_handles[address] ~= kind then
       lines[#lines + 1] = ("a handle of libuv: %s (%s)"):format(kind, tostring(address))
