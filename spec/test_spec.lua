@@ -99,6 +99,20 @@ describe("neap.test.clock", function()
     assert.same({ "slept", "advanced" }, list)
   end)
 
+  it("goes far, and what is armed there is still to come", function()
+    local result = helper.run [[
+      local neap = require "neap"
+      local clock = require "neap.test".clock { autojump = false }
+      for _ = 1, 4 do clock:advance(math.huge) end
+      local fired = false
+      neap.get_event_loop():call_later(math.huge, function() fired = true end)
+      clock:advance(0)
+      print(clock:time() > 4e9, fired)
+      os.exit(0, false)
+    ]]
+    assert.equal("true\tfalse\n", result.out, result.err)
+  end)
+
   it("stops where it is when the task that advances it is cancelled", function()
     local clock <close> = test.clock { autojump = false }
     local advancing
@@ -535,6 +549,13 @@ describe("neap.test.cancel_sweep", function()
 
   it("raises the error of a function that fails without being cancelled", function()
     assert.equal("oops", catch(test.cancel_sweep, function() error("oops", 0) end))
+  end)
+
+  it("is one at a time", function()
+    assert.matches("a cancel sweep is under way already", catch(test.cancel_sweep, function()
+      test.cancel_sweep(function() neap.sleep(1) end)
+    end))
+    assert.equal(1, test.cancel_sweep(function() neap.sleep(1) end))
   end)
 
   it("gives up on what waits for ever, and takes no bad arguments", function()

@@ -11,6 +11,8 @@ local leftover = require "neap.test.leftover"
 local LIMIT = 3600 -- virtual seconds for a run
 local MAX_WAITS = 1000
 
+local sweeping = false -- the watch and the notes are one sweep's
+
 --- What the function is given.
 local Sweep = {}
 Sweep.__index = Sweep
@@ -168,6 +170,9 @@ end
 ---@async
 return function(fn, opts)
   opts = check_arguments(fn, opts)
+  if sweeping then error("a cancel sweep is under way already: there is one at a time", 3) end
+  sweeping = true
+  local _sweep <close> = setmetatable({}, { __close = function() sweeping = false end })
   local _clock <close> = jumping_time()
   local waits = 0
   if opts.at ~= "wake" then waits = sweep(fn, opts, false) end
