@@ -397,7 +397,14 @@ static void push_text(lua_State *L, const neap__queue *q, const char *end) {
 
 /* For reports: without the lines of those who wait, each of whom is in the report. */
 static void push_awaited(lua_State *L, const void *object) {
-  push_text(L, object, ">");
+  const neap__queue *q = object;
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  push_text(L, q, "");
+  luaL_addvalue(&b);
+  add_count(L, &b, "unfinished", q->unfinished);
+  luaL_addstring(&b, ">");
+  luaL_pushresult(&b);
 }
 
 static int l_tostring(lua_State *L) {
