@@ -197,6 +197,18 @@ describe("neap.test.busted #host", function()
     assert.is_nil(out:find("left behind", 1, true))
   end)
 
+  it("names a signal handler that a test left, and removes it", function()
+    local out = fails [[
+  it("leaves", function() neap.get_event_loop():add_signal_handler("SIGUSR2", print) end)]]
+    has(out, "a handler of SIGUSR2: <Handle, created at x_spec.lua:4>")
+    out = busted [[
+  it("leaves", function() neap.get_event_loop():add_signal_handler("SIGUSR2", print) end)
+  it("is alone", function()
+    assert.is_true(neap.DeadlockError:is(select(2, pcall(neap.Future().await, neap.Future()))))
+  end)]]
+    has(out, "1 success / 1 failure / 0 errors")
+  end)
+
   it("ends the time-outs that a test left open", function()
     local out = fails [[  it("leaves", function() neap.timeout(50) end)]]
     has(out, "a time-out that was not closed")

@@ -891,6 +891,9 @@ void neap__signal_open(lua_State *L, neap_runtime *rt);
 bool neap__signal_taken(neap_runtime *rt, int number);
 /* Removes the loop's handlers. [-0, +0, -] */
 void neap__signals_close(neap__loop *loop, lua_State *L);
+/* Of the module "neap.core.test". */
+int neap__l_signal_of(lua_State *L);
+int neap__l_drop_signal(lua_State *L);
 
 /* ---- report.c: exception handlers, what the developer gets to read ------------ */
 

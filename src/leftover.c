@@ -32,8 +32,8 @@ static int l_tasks(lua_State *L) {
   return 1;
 }
 
-/* handles() -> list of the Handles that are still to run, but those of callbacks of
- * futures that are not done. */
+/* handles() -> list of the Handles that are still to run, those of signals among them,
+ * but not those of callbacks of futures that are not done. */
 static int l_handles(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   lua_createtable(L, 8, 0);
@@ -44,7 +44,7 @@ static int l_handles(lua_State *L) {
     lua_rawgeti(L, -1, (lua_Integer)i + 1);
     const neap__handle *handle = neap__test(L, rt, -1, NEAP__K_HANDLE);
     if (handle != NULL && !handle->cancelled && handle->nargs != NEAP__STOPS &&
-        (handle->timer.index != 0 || handle->item.queued)) {
+        (handle->timer.index != 0 || handle->item.queued || handle->keeps)) {
       lua_rawseti(L, -3, ++n);
     } else {
       lua_pop(L, 1);
@@ -104,6 +104,7 @@ static void on_handle(uv_handle_t *handle, void *arg) {
   const neap__loop *loop = list->loop;
   if (handle == (const uv_handle_t *)&loop->async ||
       handle == (const uv_handle_t *)&loop->timer || uv_is_closing(handle) ||
+      handle->type == UV_SIGNAL || /* told by its Handle */
       list->n == sizeof list->found / sizeof *list->found)
     return;
   list->found[list->n++] = handle;
@@ -246,6 +247,8 @@ void neap__leftover_open(lua_State *L, neap_runtime *rt) {
       {"deadlines", l_deadlines},
       {"blocks", l_blocks},
       {"leave", l_leave},
+      {"signal_of", neap__l_signal_of},
+      {"drop_signal", neap__l_drop_signal},
       {"uv_handles", l_uv_handles},
       {"loops", l_loops},
       {"destroy", l_destroy},

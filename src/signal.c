@@ -247,6 +247,42 @@ static int l_remove(lua_State *L) {
   return 1;
 }
 
+/* ---- for tests ------------------------------------------------------------------------ */
+
+/* The handler whose Handle is at 1. */
+static neap__signal **find_by_handle(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  const neap__handle *handle = neap__check(L, rt, 1, NEAP__K_HANDLE, "Handle");
+  for (neap__loop *loop = rt->loops; loop != NULL; loop = loop->next) {
+    neap__signal **at = &loop->signals;
+    while (*at != NULL && (*at)->handle != handle)
+      at = &(*at)->next;
+    if (*at != NULL) return at;
+  }
+  return NULL;
+}
+
+/* signal_of(handle) -> the name of the signal that it is the handler for, or nil. */
+int neap__l_signal_of(lua_State *L) {
+  char buffer[32];
+  neap__signal **at = find_by_handle(L);
+  if (at == NULL) return 0;
+  lua_pushstring(L, name_of((*at)->number, buffer, sizeof buffer));
+  return 1;
+}
+
+/* drop_signal(handle) -> whether it was the handler for a signal, and now is not. */
+int neap__l_drop_signal(lua_State *L) {
+  neap__signal **at = find_by_handle(L);
+  if (at != NULL) {
+    neap__loop *loop = (*at)->loop;
+    stop(L, at);
+    neap__loop_rearm(loop);
+  }
+  lua_pushboolean(L, at != NULL);
+  return 1;
+}
+
 void neap__signal_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg methods[] = {
       {"add_signal_handler", l_add},

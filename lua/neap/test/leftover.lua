@@ -48,8 +48,13 @@ function M.since(snapshot)
   add(lines, "a task: ", news(core.tasks(), snapshot.tasks))
   local timers, callbacks = {}, {}
   for _, handle in ipairs(news(core.handles(), snapshot.handles)) do
-    local list = handle:when() and timers or callbacks
-    list[#list + 1] = handle
+    local signal = core.signal_of(handle)
+    if signal then
+      lines[#lines + 1] = ("a handler of %s: %s"):format(signal, tostring(handle))
+    else
+      local list = handle:when() and timers or callbacks
+      list[#list + 1] = handle
+    end
   end
   add(lines, "a timer: ", timers)
   add(lines, "a callback: ", callbacks)
@@ -86,7 +91,9 @@ function M.clean(snapshot)
         end
       end
     end
-    for _, handle in ipairs(news(core.handles(), snapshot.handles)) do handle:cancel() end
+    for _, handle in ipairs(news(core.handles(), snapshot.handles)) do
+      if not core.drop_signal(handle) then handle:cancel() end
+    end
     if not left then break end
     for _ = 1, 4 do neap.sleep(0) end
   end
