@@ -75,6 +75,23 @@ end)]]
       assert.matches("main.lua:14: in ", err)
     end)
 
+    it("in a generator that was there before the step, at its line", function()
+      local err = run [[
+local held = coroutine.wrap(function()
+  coroutine.yield()
+  local start = os.clock()
+  repeat until os.clock() - start > 0.03 -- line 11
+  coroutine.yield()
+end)
+held()
+neap.create_task(function()
+  neap.sleep(0)
+  held() -- line 17
+end)]]
+      assert.equal(1, select(2, err:gsub("Executing", "")))
+      assert.matches("held at main.lua:11\n", err)
+    end)
+
     it("while the clock of neap.test stands still", function()
       local err = run [[
 local clock <close> = require "neap.test".clock()

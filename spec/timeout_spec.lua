@@ -761,6 +761,29 @@ describe("timeout", function()
     assert.is_true(object:expired())
   end)
 
+  it("tells the deadline that was asked for, however far", function()
+    core.freeze(true)
+    local now = loop:time()
+    for _, delay in ipairs { -1, 0, 1.5, 1e12, 1e300, math.huge } do
+      local t <close> = neap.timeout(delay)
+      assert.near(now + delay, t:when(), delay > 1e9 and delay < 1e300 and 1 or 1e-6)
+      local at <close> = neap.timeout_at(now + delay)
+      assert.equal(now + delay, at:when())
+    end
+  end)
+
+  it("cannot be rescheduled on a loop that was closed, also when there is another", function()
+    local own = neap.new_event_loop()
+    neap.set_event_loop(own)
+    local t <close> = neap.timeout(nil)
+    own:close()
+    local other = neap.new_event_loop()
+    neap.set_event_loop(other)
+    assert.has_error(function() t:reschedule(1) end, "Event loop is closed")
+    other:close()
+    neap.set_event_loop(loop)
+  end)
+
   it("is let go with a program that leaves none of its blocks", function()
     local result = helper.run [[
       local neap = require "neap"

@@ -99,6 +99,7 @@ static void detach(completion *c) {
 
 static void on_due(neap__timer *timer) {
   completion *c = neap__container_of(timer, completion, timer);
+  if (c->loop->closed) return;
   c->expired = true;
   wake_rest(c);
 }

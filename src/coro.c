@@ -100,6 +100,7 @@ static int enter(lua_State *L, neap_runtime *rt, lua_State *co, int narg) {
   int nresults;
   rt->chain = &link;
   rt->busy = co;
+  if (NEAP__UNLIKELY(rt->watch.armed)) neap__debug_enter(co);
   int status = lua_resume(co, L, narg, &nresults);
   rt->busy = busy;
   rt->chain = link.prev;

@@ -5,7 +5,7 @@
  *
  * While a step is watched, its coroutine has a hook that reads the clock now and then
  * and when a function returns, so that the place is known also when a C function
- * blocked. Coroutines made meanwhile inherit it. A hook of the program's is left
+ * blocked. So have the coroutines inside that it makes or resumes. A hook of the program's is left
  * alone: then the places where the step began and ended are told.
  */
 #include "internal.h"
@@ -59,6 +59,11 @@ static lua_State *push_item(lua_State *L, neap__item *item) {
   return L;
 }
 
+void neap__debug_enter(lua_State *co) {
+  if (lua_gethook(co) == NULL)
+    lua_sethook(co, on_hook, LUA_MASKCOUNT | LUA_MASKRET, EVERY);
+}
+
 lua_State *neap__debug_begin(neap__loop *loop, neap__item *item, lua_State *L) {
   neap_runtime *rt = loop->rt;
   lua_State *co = push_item(L, item);
@@ -67,8 +72,7 @@ lua_State *neap__debug_begin(neap__loop *loop, neap__item *item, lua_State *L) {
   rt->watch.held = NULL;
   rt->watch.limit = neap__to_ns(loop->slow);
   rt->watch.armed = true;
-  if (lua_gethook(co) == NULL)
-    lua_sethook(co, on_hook, LUA_MASKCOUNT | LUA_MASKRET, EVERY);
+  neap__debug_enter(co);
   rt->watch.start = (int64_t)uv_hrtime();
   return co;
 }

@@ -39,10 +39,11 @@ struct group {
   size_t count;      /* pending */
   lua_Integer slots; /* of the table */
   neap__before before;
-  uint32_t ncalls; /* when it was made */
-  bool exiting;    /* the end of the block was reached */
-  bool aborting;   /* the children were cancelled */
-  bool late;       /* but for some, which will be */
+  uint32_t ncalls;      /* when it was made */
+  uint32_t loop_serial; /* the struct may be used again */
+  bool exiting;         /* the end of the block was reached */
+  bool aborting;        /* the children were cancelled */
+  bool late;            /* but for some, which will be */
   bool cancelled_parent;
   bool cancelled; /* the parent was, while it waited at the end */
   bool waited;    /* the parent waits at the end, or has not run since */
@@ -206,6 +207,8 @@ static int l_create_task(lua_State *L) {
   if (g->parent == NULL || (g->exiting && g->count == 0))
     return luaL_error(L, "TaskGroup %s is finished",
                       luaL_tolstring(L, 1, NULL));
+  if (g->loop->serial != g->loop_serial)
+    return luaL_error(L, "Event loop is closed");
   if (g->aborting)
     return luaL_error(L, "TaskGroup %s is shutting down",
                       luaL_tolstring(L, 1, NULL));
@@ -417,6 +420,7 @@ static int l_new(lua_State *L) {
       .parent_slot = rt->current->slot,
       .before = neap__before_block(rt->current),
       .ncalls = rt->ncalls,
+      .loop_serial = loop->serial,
   };
   return 1;
 }

@@ -239,6 +239,7 @@ struct neap__loop {
   neap__entry *heap; /* 4-ary, [0] is the soonest */
   uint32_t heap_len, heap_cap;
   uint64_t heap_seq;
+  uint32_t serial;   /* of this use of the struct */
   int64_t last_poll; /* ticks */
   int64_t now;       /* ns of the clock at the last look at deadlines */
   size_t nexternal;  /* parked waits that a handle or thread ends */
@@ -370,6 +371,7 @@ struct neap_runtime {
   neap__deadline *free_deadlines;
   neap__block *blocks;
   uint64_t last_deadline;
+  uint32_t last_loop;
   uint32_t callback;      /* slot of the Handle that runs, or 0 */
   neap_task *cancel_list; /* what neap__cancel has still to do */
   uint64_t cancel_mark;   /* how many lists there were */
@@ -566,6 +568,8 @@ void neap__debug_open(lua_State *L, neap_runtime *rt);
 /* Watches the item, which is about to run: its coroutine, its object being pushed; or
  * NULL. Raises nothing. */
 lua_State *neap__debug_begin(neap__loop *loop, neap__item *item, lua_State *L);
+/* A coroutine is resumed inside a step that is watched. [-0, +0, -] */
+void neap__debug_enter(lua_State *co);
 /* It ran: removes the object, reports it when that took long. Raises nothing. */
 void neap__debug_end(neap__loop *loop, neap__item *item, lua_State *L,
                      lua_State *co);

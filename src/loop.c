@@ -99,6 +99,7 @@ int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out) {
   loop->next = next;
   loop->closed = loop->spare = true; /* until all of it is there */
   loop->rt = rt;
+  loop->serial = ++rt->last_loop;
   loop->debug = rt->debug;
   loop->slow = SLOW;
   loop->lent = lent != NULL;

@@ -23,8 +23,9 @@ struct neap__deadline {
   neap__deadline *next, *prev; /* of the task; next: of the free ones */
   neap_task *task;
   neap__loop *loop;
-  uint64_t serial; /* 0: free */
-  bool expiring;   /* the task was cancelled */
+  uint64_t serial;      /* 0: free */
+  uint32_t loop_serial; /* the struct may be used again */
+  bool expiring;        /* the task was cancelled */
 };
 
 /* What Lua has. */
@@ -154,6 +155,7 @@ static int new_timeout(lua_State *L, neap_runtime *rt, double when, int64_t ns,
   }
   node->task = task;
   node->loop = loop;
+  node->loop_serial = loop->serial;
   node->expiring = false;
   node->prev = NULL;
   node->next = task->deadlines;
@@ -177,7 +179,10 @@ static int l_timeout(lua_State *L) {
     luaL_argerror(L, 1, "seconds expected, got NaN");
   }
   int64_t now = neap__now_near(rt);
-  return new_timeout(L, rt, NAN, now + neap__to_ns(delay), now);
+  double when = NAN; /* as it is armed */
+  if (NEAP__UNLIKELY(!(delay >= 0 && delay < 1e9)))
+    when = (double)now / 1e9 + delay;
+  return new_timeout(L, rt, when, now + neap__to_ns(delay), now);
 }
 
 /* timeout_at(when or nil) -> the same with a time of loop:time(). */
@@ -221,7 +226,8 @@ static int l_reschedule(lua_State *L) {
   if (state != ACTIVE)
     return luaL_error(L, "Cannot change state of %s Timeout", name_of(state));
   neap__loop *loop = t->node->loop;
-  if (loop->closed) return luaL_error(L, "Event loop is closed");
+  if (loop->closed || loop->serial != t->node->loop_serial)
+    return luaL_error(L, "Event loop is closed");
   neap__timer_reserve(L, loop);
   neap__timer_disarm(loop, &t->node->timer);
   neap__unready(loop, &t->node->call.item);
