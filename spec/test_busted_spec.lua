@@ -211,7 +211,7 @@ describe("neap.test.busted #host", function()
 
   it("ends the time-outs that a test left open", function()
     local out = fails [[  it("leaves", function() neap.timeout(50) end)]]
-    has(out, "a time-out that was not closed")
+    has(out, "a time-out that was not closed, made at ")
     out = busted [[
   it("leaves", function() neap.timeout(0.001) error("oops", 0) end)
   it("is not cancelled by it #clock", function() neap.sleep(100) end)

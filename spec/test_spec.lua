@@ -558,6 +558,12 @@ describe("neap.test.cancel_sweep", function()
     assert.equal(1, test.cancel_sweep(function() neap.sleep(1) end))
   end)
 
+  it("gives up on a task that swallows every cancellation", function()
+    has(fault(function()
+      while true do pcall(neap.sleep, 1) end
+    end), "it did not end: <Task")
+  end)
+
   it("gives up on what waits for ever, and takes no bad arguments", function()
     has(fault(function()
       for _ = 1, 100 do neap.sleep(0) end

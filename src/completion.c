@@ -160,7 +160,7 @@ static bool follow(completion *c) {
 
 static void arm(completion *c, double limit) {
   int64_t now = neap__now(c->loop->rt);
-  neap__timer_arm(c->loop, &c->timer, now + neap__to_ns(limit), now);
+  neap__timer_arm(c->loop, &c->timer, neap__after(now, limit), now);
 }
 
 /* The list at 1 becomes one of futures; options at 2. Gives the time-out, or -1. */

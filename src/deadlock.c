@@ -142,6 +142,12 @@ static void push_message(lua_State *L, const neap__scene *scene,
     luaL_addvalue(&b);
   }
   if (length > 0) add_cycle(L, &b, scene, cycle, length);
+  if (loop->heap_len > 0) { /* or they would be waited for */
+    lua_pushfstring(
+        L, "\nthe clock of neap.test stands still, with %d %s armed",
+        (int)loop->heap_len, loop->heap_len == 1 ? "deadline" : "deadlines");
+    luaL_addvalue(&b);
+  }
   luaL_pushresult(&b);
 }
 

@@ -241,8 +241,8 @@ static void push_place(lua_State *L, lua_State *co) {
     bool inner = false;
     for (int level = 0; !inner && lua_getstack(co, level, &ar); level++) {
       if (!lua_getinfo(co, "Sl", &ar) || ar.currentline <= 0) continue;
-      found = ar;
-      inner = true;
+      inner = !neap__is_own_source(ar.source);
+      if (inner || found.currentline < 0) found = ar;
     }
     co = neap__inner_coroutine(co);
   }

@@ -220,7 +220,7 @@ static int l_call_later(lua_State *L) {
   lua_Number delay = luaL_checknumber(L, 2);
   luaL_argcheck(L, delay == delay, 2, "seconds expected, got NaN");
   int64_t now = neap__now(loop->rt);
-  return call_at(L, loop, (double)now / 1e9 + delay, now + neap__to_ns(delay),
+  return call_at(L, loop, (double)now / 1e9 + delay, neap__after(now, delay),
                  now);
 }
 

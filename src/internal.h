@@ -429,6 +429,7 @@ struct neap_runtime {
   bool any_seen;             /* some task's coroutine was given to Lua code */
   bool exiting;              /* SystemExit was raised in the root */
   bool deadlock;             /* why the root's wait ends */
+  bool tracing;              /* time-outs note where they were made */
   bool contexts;             /* a ContextVar was set */
   bool debug;                /* new loops are in debug mode */
   struct {                   /* the step that is watched in debug mode */
@@ -484,7 +485,10 @@ int neap__new_group_error(lua_State *L);
 
 /* ---- traceback.c: where things are, and the texts of reports -------------- */
 
-/* The place of the Lua function at `level` or the next one above that has a line. */
+/* Whether a source is that of a Lua file of ours. */
+bool neap__is_own_source(const char *source);
+/* The place of the Lua function at `level` or the next one above that has a line; not
+ * in a file of ours, if possible. */
 const neap__site *neap__site_at(lua_State *L, neap_runtime *rt, int level);
 void neap__sites_free(neap_runtime *rt);
 /* Message handler for tasks and the root: keeps the traceback of this error. */
@@ -529,6 +533,12 @@ static inline int64_t neap__to_ns(double seconds) {
   double exact = seconds * 1e9;
   int64_t ns = (int64_t)exact;
   return ns + ((double)ns < exact);
+}
+
+/* The time `seconds` after `now`, saturating. */
+static inline int64_t neap__after(int64_t now, double seconds) {
+  int64_t ns = neap__to_ns(seconds);
+  return NEAP__UNLIKELY(now > INT64_MAX - ns) ? INT64_MAX : now + ns;
 }
 /* The same to within a microsecond or so, in half the time: for what is armed from
  * now on by the hundred thousand. */
@@ -966,6 +976,9 @@ void neap__completion_open(lua_State *L, neap_runtime *rt);
 void neap__waitfor_open(lua_State *L, neap_runtime *rt);
 void neap__group_open(lua_State *L, neap_runtime *rt);
 void neap__timeout_open(lua_State *L, neap_runtime *rt);
+/* Adds the places of the task's time-outs since `serial` to the list on top, as text.
+ * [-0, +0, m] */
+void neap__deadlines_list(lua_State *L, const neap_task *task, uint64_t serial);
 /* The task has ended, and with it its time-outs. */
 void neap__deadlines_drop(neap_task *task);
 /* Those that were made after the one with this serial. */

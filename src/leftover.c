@@ -78,7 +78,21 @@ static int l_deadlines(lua_State *L) {
 
 /* blocks() -> a mark: the main chunk's time-outs that are made from now on are later. */
 static int l_blocks(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)neap__rt(L)->last_deadline);
+  neap_runtime *rt = neap__rt(L);
+  rt->tracing = true;
+  lua_pushinteger(L, (lua_Integer)rt->last_deadline);
+  return 1;
+}
+
+/* open_blocks(mark) -> list of the places where the later time-outs that are still
+ * open were made. */
+static int l_open_blocks(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  uint64_t mark = (uint64_t)luaL_checkinteger(L, 1);
+  lua_createtable(L, 4, 0);
+  neap__deadlines_list(L, &rt->root, mark);
+  for (uint32_t i = 0; i < rt->nslots; i++)
+    if (rt->slots[i] != NULL) neap__deadlines_list(L, rt->slots[i], mark);
   return 1;
 }
 
@@ -148,31 +162,15 @@ static int l_loops(lua_State *L) {
   return 1;
 }
 
-/* Takes the item out of the loop's ready list. */
-static void unready(neap__loop *loop, neap__item *item) {
-  neap__item *last = NULL;
-  if (!item->queued) return;
-  for (neap__item *at = loop->head; at != item; at = at->next)
-    last = at;
-  if (last != NULL) {
-    last->next = item->next;
-  } else {
-    loop->head = item->next;
-  }
-  if (loop->tail == item) loop->tail = last;
-  loop->nready--;
-  item->queued = 0;
-}
-
 /* destroy(task): closes by force one that does not end. Not the running one. */
 static int l_destroy(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   neap_task *task = neap__check(L, rt, 1, NEAP__K_TASK, "Task");
   if (task->future.state != NEAP__PENDING || task == rt->current) return 0;
   neap__loop *loop = task->future.loop;
-  unready(loop, &task->item);
+  neap__unready(loop, &task->item);
   neap__task_destroy(task, L);
-  unready(loop, &task->item); /* a handler of its own may have woken it */
+  neap__unready(loop, &task->item); /* a handler of its own may have woken it */
   return 0;
 }
 
@@ -246,6 +244,7 @@ void neap__leftover_open(lua_State *L, neap_runtime *rt) {
       {"handles", l_handles},
       {"deadlines", l_deadlines},
       {"blocks", l_blocks},
+      {"open_blocks", l_open_blocks},
       {"leave", l_leave},
       {"signal_of", neap__l_signal_of},
       {"drop_signal", neap__l_drop_signal},

@@ -23,9 +23,10 @@ struct neap__deadline {
   neap__deadline *next, *prev; /* of the task; next: of the free ones */
   neap_task *task;
   neap__loop *loop;
-  uint64_t serial;      /* 0: free */
-  uint32_t loop_serial; /* the struct may be used again */
-  bool expiring;        /* the task was cancelled */
+  uint64_t serial;        /* 0: free */
+  uint32_t loop_serial;   /* the struct may be used again */
+  const neap__site *site; /* where it was made; NULL if nobody asks */
+  bool expiring;          /* the task was cancelled */
 };
 
 /* What Lua has. */
@@ -69,6 +70,19 @@ void neap__deadlines_drop(neap_task *task) {
 void neap__deadlines_drop_since(neap_task *task, uint64_t serial) {
   while (task->deadlines != NULL && task->deadlines->serial > serial)
     release(task->deadlines);
+}
+
+void neap__deadlines_list(lua_State *L, const neap_task *task,
+                          uint64_t serial) {
+  for (const neap__deadline *node = task->deadlines;
+       node != NULL && node->serial > serial; node = node->next) {
+    if (node->site != NULL) {
+      lua_pushfstring(L, "%s:%d", node->site->source, node->site->line);
+    } else {
+      lua_pushliteral(L, "?");
+    }
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  }
 }
 
 void neap__deadlines_free(neap_runtime *rt) {
@@ -157,6 +171,7 @@ static int new_timeout(lua_State *L, neap_runtime *rt, double when, int64_t ns,
   node->loop = loop;
   node->loop_serial = loop->serial;
   node->expiring = false;
+  node->site = NEAP__UNLIKELY(rt->tracing) ? neap__site_at(L, rt, 1) : NULL;
   node->prev = NULL;
   node->next = task->deadlines;
   if (node->next != NULL) node->next->prev = node;
@@ -182,7 +197,7 @@ static int l_timeout(lua_State *L) {
   double when = NAN; /* as it is armed */
   if (NEAP__UNLIKELY(!(delay >= 0 && delay < 1e9)))
     when = (double)now / 1e9 + delay;
-  return new_timeout(L, rt, when, now + neap__to_ns(delay), now);
+  return new_timeout(L, rt, when, neap__after(now, delay), now);
 }
 
 /* timeout_at(when or nil) -> the same with a time of loop:time(). */

@@ -51,7 +51,7 @@ static int l_sleep(lua_State *L) {
   neap__timer *timer = &neap__link_of(wait)->timer;
   timer->fire = on_due;
   int64_t now = neap__now_near(rt);
-  neap__timer_arm(loop, timer, now + neap__to_ns(delay), now);
+  neap__timer_arm(loop, timer, neap__after(now, delay), now);
   return neap__park(rt, L, wait);
 }
 

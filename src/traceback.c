@@ -52,12 +52,21 @@ static const neap__site *intern(neap_runtime *rt, const char *source,
   return site;
 }
 
+bool neap__is_own_source(const char *source) {
+  return strncmp(source, "=neap/", 6) == 0;
+}
+
 const neap__site *neap__site_at(lua_State *L, neap_runtime *rt, int level) {
   lua_Debug ar;
-  for (int tries = 0; tries < 8 && lua_getstack(L, level + tries, &ar);
+  const neap__site *own = NULL;
+  for (int tries = 0; tries < 12 && lua_getstack(L, level + tries, &ar);
        tries++) {
     lua_getinfo(L, "Sl", &ar);
     if (ar.currentline <= 0) continue;
+    if (NEAP__UNLIKELY(neap__is_own_source(ar.source))) {
+      if (own == NULL) own = intern(rt, ar.short_src, ar.currentline);
+      continue;
+    }
     /* The address of the source only picks a place in the cache: it may have been
      * used again for another text. */
     size_t place = ((uintptr_t)ar.source >> 4) + (unsigned)ar.currentline;
@@ -67,7 +76,7 @@ const neap__site *neap__site_at(lua_State *L, neap_runtime *rt, int level) {
       return *cached;
     return *cached = intern(rt, ar.short_src, ar.currentline);
   }
-  return NULL;
+  return own;
 }
 
 void neap__sites_free(neap_runtime *rt) {

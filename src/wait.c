@@ -107,8 +107,8 @@ void neap__check_park_slow(neap_runtime *rt, lua_State *L, const char *name,
                (L == task->co || (rt->chain != NULL && rt->chain->co == L &&
                                   !rt->chain->blocked))) {
       neap_wait *wait = neap__own_wait(rt, again_abort, again_finish, name);
-      /* At shutdown, one that will not end is left parked, to be closed by force. */
-      if (!rt->finishing || task->raises < GIVE_UP) {
+      /* At shutdown and in a cancel sweep, one that will not end is left parked. */
+      if (!(rt->finishing || task->watched) || task->raises < GIVE_UP) {
         neap__ready(task->future.loop, &task->item);
         wait->flags |= NEAP__WOKEN;
       }

@@ -118,7 +118,7 @@ static int l_wait_for(lua_State *L) {
   neap__watch(future, &w->watcher);
   if (limited && limit > 0) {
     int64_t now = neap__now_near(rt);
-    neap__timer_arm(loop, &w->timer, now + neap__to_ns(limit), now);
+    neap__timer_arm(loop, &w->timer, neap__after(now, limit), now);
   } else if (limited) { /* no time at all: a new task does not even begin */
     wait->task = rt->current;
     wait->task->future.loop = loop;

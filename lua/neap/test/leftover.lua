@@ -58,10 +58,11 @@ function M.since(snapshot)
   end
   add(lines, "a timer: ", timers)
   add(lines, "a callback: ", callbacks)
-  local more = core.deadlines() - snapshot.deadlines
+  local open = core.open_blocks(snapshot.blocks)
+  add(lines, "a time-out that was not closed, made at ", open)
+  local more = core.deadlines() - snapshot.deadlines - #open
   if more > 0 then
-    lines[#lines + 1] = more == 1 and "a time-out that was not closed"
-      or more .. " time-outs that were not closed"
+    lines[#lines + 1] = more == 1 and "a deadline" or more .. " deadlines"
   end
   for address, kind in pairs(core.uv_handles()) do
     if snapshot.uv_handles[address] ~= kind then
