@@ -63,10 +63,6 @@ const neap__site *neap__site_at(lua_State *L, neap_runtime *rt, int level) {
        tries++) {
     lua_getinfo(L, "Sl", &ar);
     if (ar.currentline <= 0) continue;
-    if (NEAP__UNLIKELY(neap__is_own_source(ar.source))) {
-      if (own == NULL) own = intern(rt, ar.short_src, ar.currentline);
-      continue;
-    }
     /* The address of the source only picks a place in the cache: it may have been
      * used again for another text. */
     size_t place = ((uintptr_t)ar.source >> 4) + (unsigned)ar.currentline;
@@ -74,6 +70,10 @@ const neap__site *neap__site_at(lua_State *L, neap_runtime *rt, int level) {
     if (NEAP__LIKELY(*cached != NULL && (*cached)->line == ar.currentline &&
                      strcmp((*cached)->source, ar.short_src) == 0))
       return *cached;
+    if (neap__is_own_source(ar.source)) { /* never in the cache */
+      if (own == NULL) own = intern(rt, ar.short_src, ar.currentline);
+      continue;
+    }
     return *cached = intern(rt, ar.short_src, ar.currentline);
   }
   return own;
