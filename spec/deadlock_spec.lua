@@ -75,8 +75,8 @@ describe("a deadlock", function()
     it("a queue, a barrier", function()
       assert.equal('"it" waits in \'Queue:get\' at here for <Queue maxsize=0 items=0> '
         .. '(created at here)', report(function() neap.Queue():get() end))
-      assert.equal('"it" waits in \'Queue:put\' at here for <LifoQueue maxsize=1 items=1 unfinished=1> '
-        .. '(created at here)', report(function()
+      assert.equal('"it" waits in \'Queue:put\' at here for '
+        .. '<LifoQueue maxsize=1 items=1 unfinished=1> (created at here)', report(function()
           local queue = neap.LifoQueue(1)
           queue:put "one"
           queue:put "two"
