@@ -55,6 +55,103 @@ function M.catch_in_task(fn, ...)
   return M.catch(task.await, task)
 end
 
+local loop, began
+
+--- For a whole file: the clock stands still, and jumps to the next deadline when all wait.
+function M.virtual_time(before_each, after_each)
+  before_each(function()
+    core.freeze(true)
+    loop = neap.get_event_loop()
+    began = loop:time()
+  end)
+  after_each(core.thaw)
+  after_each(function()
+    neap.sleep(0) -- no cancellation of the main chunk is left over
+  end)
+end
+
+--- With virtual_time: seconds since the test began, or since `restart`.
+function M.elapsed() return math.floor((loop:time() - began) * 1000 + 0.5) / 1000 end
+
+function M.restart() began = loop:time() end
+
+function M.direct(fn, ...) return fn(...) end
+
+--- With virtual_time: runs `case(run)` twice, with `run` calling a function here, and in a
+--- task.
+function M.both(case)
+  case(M.direct)
+  M.restart()
+  case(M.in_task)
+end
+
+--- With virtual_time: the error of `fn(...)` by `run`, and the time.
+function M.failure(run, fn, ...) return M.catch(run, fn, ...), M.elapsed() end
+
+--- Tasks that give their name after so many seconds: { { name, delay }, ... }
+function M.sleepers(list)
+  local tasks = {}
+  for i, one in ipairs(list) do tasks[i] = neap.create_task(neap.sleep, one[2], one[1]) end
+  return tasks
+end
+
+--- A function that fails with `value` after `delay`.
+function M.failing(value, delay)
+  return function()
+    neap.sleep(delay or 0)
+    error(value, 0)
+  end
+end
+
+--- A function that waits, and gives `name` to `log` when it is cancelled.
+function M.waiter(log, name)
+  return function()
+    local ok, err = pcall(neap.sleep, 1e6)
+    log[#log + 1] = name
+    if not ok then error(err, 0) end
+  end
+end
+
+--- `fn(g, ...)` inside a group; gives its results.
+function M.grouped(fn, ...)
+  local g <close> = neap.TaskGroup()
+  return fn(g, ...)
+end
+
+--- `fn(t)` inside a time-out; gives its results.
+function M.within(delay, fn)
+  local t <close> = neap.timeout(delay)
+  return fn(t)
+end
+
+function M.is_cancelled(err) return neap.CancelledError:is(err) end
+
+--- A value whose <close> handler calls `fn`.
+function M.closing(fn) return setmetatable({}, { __close = fn }) end
+
+--- A task that gets one item and adds it, after `name`.
+function M.getter(queue, add, name)
+  return neap.create_task(function() add((name or "") .. tostring(queue:get())) end)
+end
+
+--- A task that puts one item, and adds that it did.
+function M.putter(queue, item, add)
+  return neap.create_task(function()
+    queue:put(item)
+    if add then add("put " .. tostring(item)) end
+  end)
+end
+
+--- All items of a queue, without waiting.
+function M.drain(queue)
+  local list = { n = 0 }
+  while not queue:empty() do
+    list.n = list.n + 1
+    list[list.n] = queue:get_nowait()
+  end
+  return list
+end
+
 --- A list with `add(value)`, to note the order of events in.
 function M.log()
   local list = {}
