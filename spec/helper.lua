@@ -152,6 +152,13 @@ function M.drain(queue)
   return list
 end
 
+--- All that a generator gives.
+function M.collect(generator)
+  local list = {}
+  for v in generator do list[#list + 1] = v end
+  return list
+end
+
 --- A list with `add(value)`, to note the order of events in.
 function M.log()
   local list = {}
