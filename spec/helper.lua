@@ -44,6 +44,17 @@ function M.start(fn, ...)
   return task
 end
 
+--- Waits for a moment and gives its arguments back. Half of the waits are futures that
+--- a callback completes, the others go through the ready list.
+local toggle = false
+function M.pause(...)
+  toggle = not toggle
+  if toggle then return neap.sleep(0, ...) end
+  local future = neap.Future()
+  neap.get_event_loop():call_soon(future.set_result, future, ...)
+  return future:await()
+end
+
 --- Runs `fn(...)` in a task and gives its results back, or raises its error.
 function M.in_task(fn, ...)
   return neap.create_task(fn, ...):await()
