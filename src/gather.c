@@ -124,10 +124,16 @@ static int results(lua_State *L, gather *g) {
   }
   /* The list of futures is ours: it becomes the list of results. */
   for (int i = 1; i <= n; i++) {
+    const neap__future *future = g->children[i - 1].future;
     lua_rawgeti(L, 1, i);
-    push_value(L, 4);
+    if (NEAP__LIKELY(future->state == NEAP__RETURNED &&
+                     future->nresults == 1)) {
+      lua_getiuservalue(L, 4, NEAP__OUTCOME);
+    } else {
+      push_value(L, 4);
+    }
     lua_rawseti(L, 1, i);
-    lua_settop(L, 3);
+    lua_pop(L, 1);
   }
   lua_pushinteger(L, n);
   lua_setfield(L, 1, "n");
@@ -164,7 +170,8 @@ static int wait_for_all(lua_State *L, neap_runtime *rt, bool exceptions) {
   for (size_t i = 0; i < n; i++) {
     child *c = &g->children[i];
     lua_rawgeti(L, 1, (lua_Integer)i + 1);
-    memset(c, 0, sizeof *c);
+    c->watcher.next = c->watcher.prev = NULL;
+    c->watcher.notify = on_child_done;
     c->all = g;
     c->future = lua_touserdata(L, -1);
     lua_pop(L, 1);
@@ -187,7 +194,6 @@ static int wait_for_all(lua_State *L, neap_runtime *rt, bool exceptions) {
   for (size_t i = 0; i < n; i++) {
     child *c = &g->children[i];
     if (c->future->state != NEAP__PENDING) continue;
-    c->watcher.notify = on_child_done;
     neap__watch(c->future, &c->watcher);
   }
   return neap__park(rt, L, wait);
@@ -208,11 +214,13 @@ void neap__make_futures(lua_State *L, neap_runtime *rt, bool listed, int n,
   /* A __len may say anything: room is made only for what is there. */
   lua_createtable(L, listed && lua_rawlen(L, 1) < (lua_Unsigned)n ? 0 : n, 1);
   int list = lua_gettop(L), missing = 0;
+  const neap__future *own = rt->current != NULL ? &rt->current->future : NULL;
   for (int i = 1; i <= n; i++) {
     push_item(L, listed, i);
     neap__future *future = neap__test_future(L, rt, -1);
     if (future != NULL) {
-      neap__check_here(L, rt, future, how);
+      if (NEAP__UNLIKELY(future->loop != loop || future == own))
+        neap__check_here(L, rt, future, how);
     } else {
       neap__check_awaitable(L, rt, -1, listed ? 1 : i);
       lua_pop(L, 1);
