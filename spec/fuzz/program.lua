@@ -274,10 +274,17 @@ end, 2)
 --- A time from now to 40 ms on.
 local function soon(p) return (p.random(5) - 1) / 100 end
 
+--- A time of the loop's clock within 40 ms, and no other deadline's: how a sum of times is
+--- rounded depends on when the program began.
+local function moment(p)
+  p.moments = p.moments + 1
+  return neap.get_event_loop():time() + soon(p) + 0.0007 + p.moments / 1e6
+end
+
 flat("sleep for a while", function(p) neap.sleep(soon(p)) end, 3)
 op("timeout", function(p, depth)
   local limit <close> = neap.timeout(p.random(6) > 1 and soon(p) or nil)
-  if p.random(4) == 1 then limit:reschedule(neap.get_event_loop():time() + soon(p)) end
+  if p.random(4) == 1 then limit:reschedule(moment(p)) end
   p.timeouts[p.random(3)] = limit
   body(p, depth)
 end, 4)
@@ -289,7 +296,7 @@ op("timeout and pcall", function(p, depth)
 end, 2)
 flat("reschedule", function(p)
   local limit = any(p, p.timeouts)
-  if limit then limit:reschedule(neap.get_event_loop():time() + soon(p)) end
+  if limit then limit:reschedule(moment(p)) end
 end)
 op("wait_for", function(p, depth)
   local task = p.random(3) == 1 and any(p, p.tasks)
@@ -362,6 +369,7 @@ op("child of any group", function(p, depth)
 end)
 op("group that is not closed", function(p, depth)
   local group = neap.TaskGroup()
+  p.kept[#p.kept + 1] = group -- when it is collected must make no difference
   p.tasks[#p.tasks + 1] = group:create_task(counted(p, depth + 2))
 end)
 op("context", function(p, depth)
@@ -435,6 +443,8 @@ function M.run(seed)
     futures = { neap.Future(), neap.Future() },
     generators = { false, false, false },
     timeouts = {},
+    moments = 0,
+    kept = {},
     groups = {},
     later = 0, -- callbacks to come
     var = neap.ContextVar("fuzz", 0),
@@ -520,7 +530,7 @@ function M.run(seed)
   p.barrier:reset()
   check(tostring(p.barrier) == "<Barrier filling waiters=0/3>", p.barrier)
   check(p.var:get() == 0, "the context has changed")
-  p.tasks, p.futures, p.timeouts, p.groups, p.iterator = {}, {}, {}, {}, nil
+  p.tasks, p.futures, p.timeouts, p.groups, p.iterator, p.kept = {}, {}, {}, {}, nil, nil
   collectgarbage()
   collectgarbage()
   neap.sleep(0)
