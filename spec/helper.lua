@@ -180,9 +180,6 @@ end
 --- neap.test.busted fails a test that does not take what was reported.
 M.reports = { take = function() return require "neap.test.busted".take_reports() end }
 
---- For specs from before neap.test.busted, which watches over every test now.
-function M.guard() return M.reports end
-
 local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 local function content(path)
