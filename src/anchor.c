@@ -70,14 +70,20 @@ bool neap__is_pending(const neap_runtime *rt, const neap_task *task,
 
 /* ---- blocks of objects ---------------------------------------------------------- */
 
-void *neap__block_new(lua_State *L, neap_runtime *rt, size_t size) {
+void *neap__block_try(neap_runtime *rt, size_t size) {
   neap__block *block = neap__alloc(rt, NULL, 0, sizeof *block + size);
-  if (block == NULL) luaL_error(L, "not enough memory");
+  if (block == NULL) return NULL;
   *block = (neap__block){rt->blocks, NULL, size, 0};
   if (rt->blocks != NULL) rt->blocks->prev = block;
   rt->blocks = block;
   memset(block + 1, 0, size);
   return block + 1;
+}
+
+void *neap__block_new(lua_State *L, neap_runtime *rt, size_t size) {
+  void *memory = neap__block_try(rt, size);
+  if (memory == NULL) luaL_error(L, "not enough memory");
+  return memory;
 }
 
 void neap__block_free(neap_runtime *rt, void *memory) {

@@ -54,7 +54,8 @@ bool neap__is_stuck(const neap_task *task) {
 
 /* What the task waits for, or NULL. */
 static void *object_of(const neap_task *task) {
-  if (!neap__is_stuck(task) || !(task->wait->flags & NEAP__INTERNAL))
+  if (!neap__is_stuck(task) ||
+      !(task->wait->flags & (NEAP__INTERNAL | NEAP__ON_IO)))
     return NULL;
   return neap__link_of(task->wait)->object;
 }

@@ -108,6 +108,7 @@ enum {
   NEAP__QUEUED = 64,     /* linked in a wait queue */
   NEAP__FORWARDED = 128, /* the cancellation went on to what it waits for */
   NEAP__ON_FUTURE = 256, /* `object` is a future */
+  NEAP__ON_IO = 512,     /* the task's own wait, for what `object` does: io.h */
 };
 
 /* A further answer of our own aborts: the cancellation went on to a future,
@@ -247,11 +248,14 @@ struct neap__loop {
   size_t ntasks;     /* not done */
   uv_mutex_t mutex;  /* guards `shared` */
   neap_wait *shared;
-  neap__signal *signals; /* handlers of signals */
-  double slow;           /* seconds; slow_callback_duration */
-  neap__waitq settlers;  /* want to know when nothing is ready */
-  bool awaited;          /* somebody waits for the end of its run */
-  bool due_soon;         /* a deadline was armed that is due about now */
+  neap__signal *signals;     /* handlers of signals */
+  struct neap__io *ios;      /* ring of open handles of our modules */
+  struct neap__flush *flush; /* of streams: streamwrite.c */
+  char *slab;                /* into which streams read */
+  double slow;               /* seconds; slow_callback_duration */
+  neap__waitq settlers;      /* want to know when nothing is ready */
+  bool awaited;              /* somebody waits for the end of its run */
+  bool due_soon;             /* a deadline was armed that is due about now */
   bool lent, closed, running, stopping, debug, in_turn;
   bool spare; /* closed to the end: the struct may be used again */
 };
@@ -297,6 +301,15 @@ enum neap__kind {
   NEAP__K_TOKEN,
   NEAP__K_GATE,
   NEAP__K_TASKS,
+  NEAP__K_STREAM,
+  NEAP__K_LISTENER,
+  NEAP__K_UDP,
+  NEAP__K_TLS, /* a context */
+  NEAP__K_FILE,
+  NEAP__K_FSWATCH,
+  NEAP__K_PROCESS,
+  NEAP__K_SIGNALS,
+  NEAP__K_POLL,
   NEAP__KINDS
 };
 
@@ -767,6 +780,8 @@ void neap__push_extra(lua_State *L, int index);
 /* Zeroed memory for what others point to and an object has: Lua drops a finalizer for
  * which there is no memory, and then only the runtime's end frees it. [-0, +0, m] */
 void *neap__block_new(lua_State *L, neap_runtime *rt, size_t size);
+/* The same, NULL when there is none: needs no Lua state. */
+void *neap__block_try(neap_runtime *rt, size_t size);
 void neap__block_free(neap_runtime *rt, void *memory);
 void neap__blocks_free(neap_runtime *rt);
 /* Whether the task with this number is at this address and not done; the address
@@ -957,6 +972,14 @@ neap__loop *neap__current_loop(neap_runtime *rt);
 void neap__embed_install(lua_State *L);
 /* Modules that only our own Lua files require: lua_CFunctions. */
 int neap__open_testing(lua_State *L);
+int neap__open_net(lua_State *L);
+int neap__open_udp(lua_State *L);
+int neap__open_dns(lua_State *L);
+int neap__open_tls(lua_State *L);
+int neap__open_fs(lua_State *L);
+int neap__open_process(lua_State *L);
+int neap__open_signals(lua_State *L);
+int neap__open_tty(lua_State *L);
 
 /* ---- sigint.c ---------------------------------------------------------------- */
 

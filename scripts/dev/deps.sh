@@ -20,8 +20,16 @@ have make make
 have lua5.4 lua5.4
 have_pc liblua5.4-dev lua5.4 lua-5.4 lua54
 have_pc libuv1-dev libuv
+have_pc libssl-dev openssl # headers: the library is loaded when TLS is used
+have_pc libc-ares-dev libcares
 [ -e /usr/bin/busted ] || missing+=(lua-busted)
 if ! [ -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
+
+# What the specs talk to.
+have openssl openssl
+have curl curl
+have socat socat
+have nc netcat-openbsd
 
 if [ "${1:-}" = dev ]; then
   have git git
