@@ -15,12 +15,13 @@
 #define NEAP__READ_LIMIT (1024 * 1024)
 
 typedef struct neap__format {
-  char
-      what; /* 'l' 'L' 'a' 'n' '#': that many, '+': some, 'x': exactly, 'u': until */
-  size_t count; /* of '#', '+' (at most), 'x' */
+  /* 'l' 'L' 'a' 'n' '#': that many, '+': some, 'x': exactly, 'u': until */
+  char what;
+  size_t count; /* of '#', '+' (at most), 'x'; of 'u' its limit */
   size_t end,
       skip; /* what was found: bytes of it, and bytes after it to drop */
   bool found;
+  bool failed; /* of 'n': what is there is no numeral */
 } neap__format;
 
 #define NEAP__FORMATS 8
@@ -29,12 +30,12 @@ typedef struct neap__reader {
   neap_runtime *rt;
   char *data; /* bytes start to start + len are to be read */
   size_t start, len, cap;
-  size_t limit; /* of lines and separators */
-  size_t
-      scanned; /* bytes after the formats found in which there is no separator */
+  size_t limit;          /* of lines and separators */
+  size_t taken;          /* bytes of the formats that were found */
+  size_t scanned;        /* bytes after those in which there is no separator */
   const char *separator; /* of 'u': a Lua string that the caller keeps */
   size_t separator_len;
-  int error; /* no more will come because of this UV_E* code; 0: none */
+  int error; /* no more will come because of this UV_E* code (not UV_ECANCELED), or 0 */
   bool eof;  /* no more will come */
   bool over; /* what is asked for is longer than the limit */
   int nformats, at;
@@ -70,10 +71,13 @@ void neap__reader_want_until(neap__reader *reader, const char *separator,
 bool neap__reader_ready(neap__reader *reader);
 /* How many more bytes are needed at least, to size reads; 1 when nobody can tell. */
 size_t neap__reader_missing(const neap__reader *reader);
-/* Pushes it, and takes it out: results as of file:read. At the end of the stream nil
- * (or "" for "a" and 0), where it is too long nil and LimitOverrunError, for 'x' at the
- * end nil and IncompleteReadError (with `partial`), after an error nil and an OSError
- * with `op`. Returns the number of results. [-0, +n, v] */
+/* Once it is ready: pushes it, and takes it out: results as of file:read. At the end of
+ * the stream nil (or "" for "a"); where it is too long nil and LimitOverrunError (with
+ * `consumed`), and nothing is taken; for 'x' and 'u' that the end cuts off nil and
+ * IncompleteReadError (with `partial`, which is taken, and `expected`), but nil alone
+ * where nothing at all was left; after an error nil and an OSError with `op`, and what
+ * is there stays. Returns the number of results. What raises here has taken nothing.
+ * [-0, +n, v] */
 int neap__reader_push(lua_State *L, neap__reader *reader, const char *op);
 
 #endif
