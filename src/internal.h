@@ -250,7 +250,9 @@ struct neap__loop {
   neap_wait *shared;
   neap__signal *signals;     /* handlers of signals */
   struct neap__io *ios;      /* ring of open handles of our modules */
-  struct neap__flush *flush; /* of streams: streamwrite.c */
+  /* Called when what was ready has run, or NULL. Runs no Lua. */
+  void (*after_turn)(neap__loop *loop);
+  struct neap__stream *dirty; /* streams to be flushed then */
   char *slab;                /* into which streams read */
   double slow;               /* seconds; slow_callback_duration */
   neap__waitq settlers;      /* want to know when nothing is ready */
@@ -444,6 +446,7 @@ struct neap_runtime {
   bool deadlock;             /* why the root's wait ends */
   bool tracing;              /* time-outs note where they were made */
   bool contexts;             /* a ContextVar was set */
+  bool no_sigpipe;           /* it was looked after */
   bool debug;                /* new loops are in debug mode */
   struct {                   /* the step that is watched in debug mode */
     int64_t start, limit;    /* ns of the real clock */

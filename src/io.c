@@ -101,6 +101,15 @@ neap__io *neap__io_check(lua_State *L, neap_runtime *rt, int index,
   return *box;
 }
 
+void neap__io_check_here(lua_State *L, neap_runtime *rt, const neap__io *io) {
+  const neap_task *task = rt->current;
+  const neap__loop *loop = task == NULL || task == &rt->root
+                               ? neap__the_loop(L, rt)
+                               : task->future.loop;
+  if (NEAP__UNLIKELY(loop != io->loop))
+    luaL_error(L, "it belongs to another event loop");
+}
+
 int neap__io_gc(lua_State *L) {
   neap__io **box = lua_touserdata(L, 1);
   neap__io *io = *box;

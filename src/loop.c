@@ -6,7 +6,7 @@
  * three handles of ours make turns happen when the embedder calls uv_run himself, and
  * nothing of his is ever touched. Loop objects are kept by the runtime until closed.
  */
-#include "io.h"
+#include "stream.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -322,6 +322,7 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   drop_handles(loop, L);
   neap__io_close_all(loop);
   close_uv(loop);
+  neap__streams_close(loop);
   neap__alloc(rt, loop->heap, loop->heap_cap * sizeof *loop->heap, 0);
   loop->heap = NULL;
   loop->heap_cap = 0;

@@ -211,6 +211,7 @@ void neap__turn_ready(neap__loop *loop, lua_State *L) {
   lua_State *busy = rt->busy;
   loop->in_turn = true;
   run_ready(loop, L);
+  if (loop->after_turn != NULL) loop->after_turn(loop);
   loop->in_turn = false;
   rt->current = outer;
   rt->busy = busy; /* not a coroutine that may be collected by then */
@@ -227,6 +228,7 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
     run_ready(loop, L);
   } while (loop->nready > 0 && wait != 0 && !loop->due_soon &&
            !root_goes_on(rt, loop) && ticks() - loop->last_poll < POLL_EVERY);
+  if (loop->after_turn != NULL) loop->after_turn(loop);
   rt->current = NULL;
   rt->busy = NULL; /* an interrupt from here on is nobody's but the root's */
   bool look = loop->due_soon;

@@ -50,19 +50,28 @@ struct neap__stream {
   neap_wait *reader;        /* who waits for `in`, or NULL */
   struct neap__pipe *piped; /* goes to another stream: pipe.c */
   /* writing */
-  char *out; /* not yet given to libuv */
+  struct neap__pipe *fed; /* those that come from other streams */
+  char *out;              /* for libuv, and not yet given to it */
   size_t out_len, out_cap;
-  size_t queued; /* bytes that libuv has and that are not written */
+  struct neap__plain *plain, *last_plain; /* for the filter */
+  size_t plain_len;
+  size_t queued;       /* bytes that libuv has and that are not written */
+  size_t high, low;    /* water marks */
+  neap__waitq writers; /* wait for the low one */
   neap__waitq
-      writers; /* wait for less to be queued, or for all to be written */
-  uv_shutdown_t shutdown;
+      enders; /* wait for all to be written, and for the end of shutdown */
+  uv_shutdown_t *shutdown; /* under way */
+  uv_timer_t *linger;      /* ends a close that takes too long */
   int error;               /* why nothing can be written any more, or 0 */
   size_t burst;            /* bytes written without waiting */
+  unsigned char type;      /* enum neap__stream_type */
   bool readable, writable; /* as it was opened */
   bool reading;            /* libuv reads */
+  bool bulk;               /* the last read gave much */
   bool dirty;
   bool ending; /* shutdown() was called: nothing more may be written */
-  bool ended;  /* and the peer has been told */
+  bool ended;  /* and the peer has been told, or cannot be */
+  bool closed; /* close() was called; what is pending may still be written */
 };
 
 /* Kinds of streams. */
@@ -85,6 +94,8 @@ void neap__stream_arrived(neap__stream *stream);
 /* Adds bytes for the peer, unfiltered, to be flushed. False: no memory, and then
  * stream->error is set. */
 bool neap__stream_raw(neap__stream *stream, const char *data, size_t n);
+/* Bytes for the peer, as from a program that does not wait. */
+void neap__stream_put(neap__stream *stream, const char *data, size_t n);
 /* Gives libuv what there is. */
 void neap__stream_flush(neap__stream *stream);
 /* Makes the flush happen at the end of this turn. */
@@ -93,17 +104,42 @@ void neap__stream_soil(neap__stream *stream);
 void neap__stream_broken(neap__stream *stream, int status);
 /* Bytes that are on their way out. */
 static inline size_t neap__stream_pending(const neap__stream *stream) {
-  return stream->out_len + stream->queued;
+  return stream->out_len + stream->queued + stream->plain_len;
 }
 /* Pushes nil and the error for the code, by way of the filter where it knows more, and
  * returns 2; raises for UV_ECANCELED. [-0, +2, v] */
 int neap__stream_refuse(lua_State *L, neap__stream *stream, int status,
                         const char *op);
 
+/* Closes it, once all that was written has left, at the latest after some seconds. */
+void neap__stream_close(neap__stream *stream);
+/* The stream is closed: lets go of the loop's list of dirty ones, and of what waits. */
+void neap__stream_unsoil(neap__stream *stream);
+/* The loop is being closed, its streams are. */
+void neap__streams_close(neap__loop *loop);
+/* More can be written than a moment ago: wakes those who wait for that. */
+void neap__stream_drained(neap__stream *stream);
+/* The handle is being closed: no longer waits for what was written to leave. */
+void neap__stream_end_linger(neap__stream *stream);
+/* Frees what is left of the writing half. */
+void neap__stream_drop_output(neap__stream *stream);
+
+/* stream.c: makes the class, once for a runtime. */
+void neap__stream_open(lua_State *L, neap_runtime *rt);
 /* streamwrite.c: methods */
 extern const luaL_Reg neap__stream_write_methods[];
-/* pipe.c: stream:pipe */
-extern const luaL_Reg neap__stream_pipe_methods[];
-void neap__pipe_closing(neap__stream *stream);
+
+/* pipe.c */
+int neap__l_stream_pipe(lua_State *L);
+/* Bytes that were just read from the stream: takes them, or false. */
+bool neap__pipe_take(neap__stream *from, const char *data, size_t n);
+/* Moves on what there is. */
+void neap__pipe_pump(struct neap__pipe *pipe);
+/* Whether more should be read for it. */
+bool neap__pipe_wants(const struct neap__pipe *pipe);
+/* There is room in the stream, or it is broken: goes on with what comes into it. */
+void neap__pipes_pump(neap__stream *to);
+/* The stream is being closed. */
+void neap__pipes_closing(neap__stream *stream);
 
 #endif
