@@ -254,6 +254,10 @@ struct neap__loop {
   void (*after_turn)(neap__loop *loop);
   struct neap__stream *dirty; /* streams to be flushed then */
   char *slab;                /* into which streams read */
+  struct neap__poll **polls; /* watched descriptor -> what watches it, or NULL */
+  size_t npolls;
+  struct neap__poll *fresh_polls; /* that the system has not been told of */
+  void (*before_poll)(neap__loop *loop); /* or NULL */
   double slow;               /* seconds; slow_callback_duration */
   neap__waitq settlers;      /* want to know when nothing is ready */
   bool awaited;              /* somebody waits for the end of its run */
@@ -671,6 +675,11 @@ void neap__leftover_open(lua_State *L, neap_runtime *rt);
 /* See neap__note_made. [-0, +0, m] */
 void neap__note_slow(lua_State *L, neap_runtime *rt);
 
+/* ---- rawfd.c: descriptors, for tests ------------------------------------------ */
+
+/* Adds its functions to the module at the top. [-0, +0, m] */
+void neap__rawfd_open(lua_State *L, neap_runtime *rt);
+
 /* ---- waitq.c: FIFO of waits ------------------------------------------------ */
 
 void neap__waitq_push(neap__waitq *queue, neap_wait *wait);
@@ -926,6 +935,16 @@ void neap__signals_close(neap__loop *loop, lua_State *L);
 /* Of the module "neap.core.test". */
 int neap__l_signal_of(lua_State *L);
 int neap__l_drop_signal(lua_State *L);
+
+/* ---- poll.c: readiness of descriptors -------------------------------------------- */
+
+void neap__poll_open(lua_State *L, neap_runtime *rt);
+/* Removes the loop's callbacks. [-0, +0, -] */
+void neap__polls_close(neap__loop *loop, lua_State *L);
+/* Once all handles are closed. */
+void neap__polls_free(neap__loop *loop);
+/* Of the module "neap.core.test". */
+int neap__l_drop_poll(lua_State *L);
 
 /* ---- report.c: exception handlers, what the developer gets to read ------------ */
 

@@ -248,6 +248,7 @@ void neap__leftover_open(lua_State *L, neap_runtime *rt) {
       {"leave", l_leave},
       {"signal_of", neap__l_signal_of},
       {"drop_signal", neap__l_drop_signal},
+      {"drop_poll", neap__l_drop_poll},
       {"uv_handles", l_uv_handles},
       {"loops", l_loops},
       {"destroy", l_destroy},

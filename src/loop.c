@@ -26,7 +26,9 @@ static void on_closed(uv_handle_t *handle) {
 
 /* A lent loop that somebody else runs: keeps it from sleeping past our work. */
 static void on_prepare(uv_prepare_t *prepare) {
-  neap__loop_rearm(prepare->data);
+  neap__loop *loop = prepare->data;
+  if (loop->before_poll != NULL) loop->before_poll(loop);
+  neap__loop_rearm(loop);
 }
 
 static void on_nothing(uv_idle_t *idle) {
@@ -300,6 +302,7 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   if (loop->closed) return 0;
   loop->closed = true; /* takes nothing new */
   neap__signals_close(loop, L);
+  neap__polls_close(loop, L);
   drop_handles(loop, L);
   for (uint32_t i = 0; i < rt->nslots && loop->ntasks > 0; i++) {
     neap_task *task = rt->slots[i];
@@ -323,6 +326,7 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   neap__io_close_all(loop);
   close_uv(loop);
   neap__streams_close(loop);
+  neap__polls_free(loop);
   neap__alloc(rt, loop->heap, loop->heap_cap * sizeof *loop->heap, 0);
   loop->heap = NULL;
   loop->heap_cap = 0;

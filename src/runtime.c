@@ -184,6 +184,7 @@ static void open_core(lua_State *L, neap_runtime *rt) {
   neap__task_open(L, rt);
   neap__handle_open(L, rt);
   neap__signal_open(L, rt);
+  neap__poll_open(L, rt);
   neap__debug_open(L, rt);
   neap__timer_open(L, rt);
   neap__gather_open(L, rt);

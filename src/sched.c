@@ -148,6 +148,10 @@ void neap__hold(neap__loop *loop, bool hold) {
 static void poll_events(neap__loop *loop, int64_t wait) {
   /* libuv would not look at all where only signals are listened for. It is not to wait
    * for them when nobody else does. */
+  if (NEAP__UNLIKELY(loop->before_poll != NULL)) {
+    loop->before_poll(loop);
+    if (loop->nready > 0) wait = 0;
+  }
   bool hold =
       loop->signals != NULL && (wait == 0 || loop->ntasks > 0 ||
                                 loop->awaited || loop->rt->root.wait != NULL);

@@ -204,5 +204,6 @@ int neap__open_testing(lua_State *L) {
   lua_createtable(L, 0, 32);
   neap__set_funcs(L, rt, functions);
   neap__leftover_open(L, rt);
+  neap__rawfd_open(L, rt);
   return 1;
 }

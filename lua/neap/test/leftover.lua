@@ -93,7 +93,7 @@ function M.clean(snapshot)
       end
     end
     for _, handle in ipairs(news(core.handles(), snapshot.handles)) do
-      if not core.drop_signal(handle) then handle:cancel() end
+      if not (core.drop_signal(handle) or core.drop_poll(handle)) then handle:cancel() end
     end
     if not left then break end
     for _ = 1, 4 do neap.sleep(0) end
