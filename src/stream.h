@@ -129,6 +129,9 @@ void neap__stream_open(lua_State *L, neap_runtime *rt);
 /* streamwrite.c: methods */
 extern const luaL_Reg neap__stream_write_methods[];
 
+/* pair.c */
+int neap__l_stream_pair(lua_State *L);
+
 /* pipe.c */
 int neap__l_stream_pipe(lua_State *L);
 /* Bytes that were just read from the stream: takes them, or false. */

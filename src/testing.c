@@ -4,7 +4,7 @@
  * still, the order of ready tasks, and waiting until all others wait. The module
  * "neap.core.test"; programs use neap.test.
  */
-#include "internal.h"
+#include "stream.h"
 
 /* freeze(jumps): the clock stands still from now on. jumps: it goes to the next
  * deadline as soon as every task waits and no operation is under way. */
@@ -181,12 +181,19 @@ static int l_gate(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"freeze", l_freeze}, {"thaw", l_thaw},
-    {"frozen", l_frozen}, {"now", l_now},
-    {"step", l_step},     {"shuffle", l_shuffle},
-    {"order", l_order},   {"set_order", l_set_order},
-    {"settle", l_settle}, {"log", l_log},
-    {"gate", l_gate},     {"watchdog", neap__l_watchdog},
+    {"freeze", l_freeze},
+    {"thaw", l_thaw},
+    {"frozen", l_frozen},
+    {"now", l_now},
+    {"step", l_step},
+    {"shuffle", l_shuffle},
+    {"order", l_order},
+    {"set_order", l_set_order},
+    {"settle", l_settle},
+    {"log", l_log},
+    {"stream_pair", neap__l_stream_pair},
+    {"gate", l_gate},
+    {"watchdog", neap__l_watchdog},
     {NULL, NULL},
 };
 
