@@ -446,6 +446,7 @@ void neap__stream_open(lua_State *L, neap_runtime *rt) {
   if (rt->mt[NEAP__K_STREAM] != NULL) return;
   neap__new_class(L, rt, NEAP__K_STREAM, "neap.Stream", methods);
   neap__set_funcs(L, rt, neap__stream_write_methods);
+  neap__set_funcs(L, rt, neap__stream_socket_methods);
   lua_pop(L, 1);
   neap__set_teller(rt, NEAP__K_STREAM, &teller);
 }

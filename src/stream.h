@@ -128,6 +128,8 @@ void neap__stream_drop_output(neap__stream *stream);
 void neap__stream_open(lua_State *L, neap_runtime *rt);
 /* streamwrite.c: methods */
 extern const luaL_Reg neap__stream_write_methods[];
+/* sockopt.c: methods */
+extern const luaL_Reg neap__stream_socket_methods[];
 
 /* pair.c */
 int neap__l_stream_pair(lua_State *L);
