@@ -80,7 +80,9 @@ static int l_fd_read(lua_State *L) {
 static int l_fd_write(lua_State *L) {
   size_t len;
   const char *data = luaL_checklstring(L, 2, &len);
-  ssize_t n = write(check_fd(L), data, len);
+  int fd = check_fd(L);
+  ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+  if (n < 0 && errno == ENOTSOCK) n = write(fd, data, len);
   if (n < 0) return refuse(L);
   lua_pushinteger(L, n);
   return 1;
