@@ -31,9 +31,8 @@ static int l_address(lua_State *L) {
   return push_name(L, "Stream:address", getsockname, "getsockname");
 }
 
-/* Sets an option of TCP; of other streams it is no option at all. */
-static int set_option(lua_State *L, neap__stream *s, int status) {
-  (void)s;
+/* The stream, once an option was set; or why it was not. */
+static int option_set(lua_State *L, int status) {
   if (status < 0) return neap_refuse(L, status, "setsockopt");
   lua_settop(L, 1);
   return 1;
@@ -43,10 +42,9 @@ static int set_option(lua_State *L, neap__stream *s, int status) {
 static int l_set_nodelay(lua_State *L) {
   neap__stream *s = neap__stream_check(L, neap__rt(L), 1, "Stream:set_nodelay");
   luaL_checktype(L, 2, LUA_TBOOLEAN);
-  return set_option(L, s,
-                    s->type == NEAP__TCP
-                        ? uv_tcp_nodelay(&s->uv.tcp, lua_toboolean(L, 2))
-                        : UV_ENOTSUP);
+  return option_set(L, s->type == NEAP__TCP
+                           ? uv_tcp_nodelay(&s->uv.tcp, lua_toboolean(L, 2))
+                           : UV_ENOTSUP);
 }
 
 /* stream:set_keepalive(seconds or false): a peer that says nothing for so long is asked
