@@ -58,11 +58,10 @@ static int l_set_keepalive(lua_State *L) {
     luaL_argcheck(L, delay >= 1 && delay <= 32767, 2,
                   "seconds from 1 to 32767 expected");
   }
-  return set_option(
-      L, s,
-      s->type == NEAP__TCP
-          ? uv_tcp_keepalive(&s->uv.tcp, delay > 0, (unsigned)delay)
-          : UV_ENOTSUP);
+  return option_set(
+      L, s->type == NEAP__TCP
+             ? uv_tcp_keepalive(&s->uv.tcp, delay > 0, (unsigned)delay)
+             : UV_ENOTSUP);
 }
 
 const luaL_Reg neap__stream_socket_methods[] = {
