@@ -29,6 +29,8 @@ local LONG = {
 
 -- Lua modules that are wrappers of a module in C.
 local WRAPPERS = {
+  ["lua/neap/net/connect.lua"] = true,
+  ["lua/neap/net/listen.lua"] = true,
   ["lua/neap/test.lua"] = true,
   ["lua/neap/test/busted.lua"] = true,
   ["lua/neap/test/leftover.lua"] = true,

@@ -1,0 +1,290 @@
+--- Servers: a task that accepts, and one for each connection.
+
+local neap = require "neap"
+local options = require "neap.net.options"
+
+local M = {}
+
+local NAME = "neap.net.serve"
+local PAUSE = 0.1 -- seconds, after accepting failed: descriptors may have run out
+local HANDSHAKE = 60 -- seconds
+
+-- What a peer that goes away does to whoever reads or writes.
+local GONE = { ECONNRESET = true, EPIPE = true, ECONNABORTED = true, ETIMEDOUT = true }
+
+---@class neap.net.Server
+---@field listeners userdata[]
+local Server = {}
+Server.__index = Server
+Server.__name = "neap.net.Server"
+
+local function report(loop, message, err, task)
+  loop:call_exception_handler {
+    message = message,
+    exception = err,
+    traceback = task and task:traceback(),
+    task = task,
+  }
+end
+
+-- ---- connections -----------------------------------------------------------------------
+
+--- An error that says no more than that the peer went away, or would not talk as agreed.
+local function is_peers(err)
+  return neap.OSError:is(err) and (GONE[err.code] or err.handshake) or false
+end
+
+--- Lets go of a connection whose task has ended.
+local function ended(server, task)
+  local stream = server._connections[task]
+  server._connections[task] = nil
+  server._count = server._count - 1
+  stream:close() -- it is open when the task was cancelled before it began
+  if not task:cancelled() then
+    local err, loop = task:exception(), neap.get_running_loop()
+    if err ~= nil and (not is_peers(err) or loop:get_debug()) then
+      report(loop, "Unhandled error in a connection handler of neap.net.serve", err, task)
+    end
+  end
+  server._change:set()
+  if server._closed and server._count == 0 then server._ended:set() end
+end
+
+--- The first part of a connection with TLS.
+local function handshake(server, stream)
+  local _timeout <close> = neap.timeout(server._handshake_timeout)
+  return require "neap.net.tls".start(stream, server._tls, { server = true })
+end
+
+local function connection(server, stream)
+  local _stream <close> = stream
+  if server._tls then
+    local fine, ok, err = pcall(handshake, server, stream)
+    if not fine and not neap.TimeoutError:is(ok) then error(ok, 0) end
+    if not fine or not ok then
+      if neap.get_running_loop():get_debug() then
+        report(neap.get_running_loop(), "TLS handshake failed in neap.net.serve",
+          fine and err or ok)
+      end
+      return
+    end
+  end
+  server._handler(stream, server)
+end
+
+local function begin(server, stream)
+  local task = neap.create_task(connection, server, stream)
+  server._connections[task] = stream
+  server._count = server._count + 1
+  task:add_done_callback(server._on_end)
+end
+
+-- ---- accepting -----------------------------------------------------------------------
+
+--- Waits until something about the server changes, at most so many seconds.
+local function wait_change(server, seconds)
+  server._change:clear()
+  local timer <close> = setmetatable({}, { __close = function(t)
+    if t[1] then t[1]:cancel() end
+  end })
+  if seconds then
+    timer[1] = neap.get_running_loop():call_later(seconds, server._change.set, server._change)
+  end
+  server._change:wait()
+end
+
+local function has_room(server) return server._count < server._limit end
+
+local function accept(server, listener)
+  local _listener <close> = listener
+  local failing = false
+  while true do
+    while not has_room(server) and not listener:is_closed() do wait_change(server) end
+    local stream, err = listener:accept()
+    if stream then
+      failing = false
+      local guard <close> = setmetatable({ stream }, { __close = function(g)
+        if g[1] then g[1]:close() end
+      end })
+      -- Another listener of this server may have been faster.
+      while not has_room(server) and not listener:is_closed() do wait_change(server) end
+      if listener:is_closed() then return end
+      begin(server, stream)
+      guard[1] = nil
+    elseif listener:is_closed() then
+      return
+    else
+      if not failing then
+        report(neap.get_running_loop(), ("neap.net.serve cannot accept connections on %s, and "
+          .. "keeps trying"):format(listener), err)
+      end
+      failing = true
+      wait_change(server, PAUSE)
+    end
+  end
+end
+
+-- ---- the Server ------------------------------------------------------------------------
+
+--- Stops listening, at once. The connections go on. A second call does nothing.
+function Server:close()
+  if self._closed then return end
+  self._closed = true
+  for _, listener in ipairs(self.listeners) do listener:close() end
+  self._change:set()
+  if self._count == 0 then self._ended:set() end
+end
+
+--- Whether it was closed.
+---@return boolean
+function Server:is_closed() return self._closed end
+
+--- Waits until the server is closed and its last connection has ended. Awaits.
+---@async
+function Server:wait_closed()
+  local task = neap.current_task()
+  if task and self._connections[task] then
+    error("a handler of the server cannot wait for its end (in 'Server:wait_closed')", 2)
+  end
+  self._ended:wait()
+end
+
+--- The tasks of the connections, but for the one that runs.
+local function others(server)
+  local list, self = {}, neap.current_task()
+  for task in pairs(server._connections) do
+    if task ~= self then list[#list + 1] = task end
+  end
+  return list
+end
+
+--- Stops listening, gives the handlers so many seconds to end, cancels those that have
+--- not, and waits for them. Awaits.
+---@async
+---@param timeout number?  seconds; nil: as long as it takes
+---@return integer cancelled  how many handlers had to be cancelled
+function Server:shutdown(timeout)
+  if timeout ~= nil then options.argument(timeout, "seconds", 1, "Server:shutdown", 2) end
+  self:close()
+  local tasks = others(self)
+  if not tasks[1] then return 0 end
+  local late = tasks
+  if timeout ~= 0 then
+    local _, pending = neap.wait(tasks, { timeout = timeout })
+    late = pending
+  end
+  local count = 0
+  for _, task in ipairs(late) do
+    if task:cancel() then count = count + 1 end
+  end
+  if late[1] then neap.wait(late) end
+  return count
+end
+
+--- Leaving a block: a shutdown with the grace of the options, without one after an error.
+---@async
+function Server:__close(err)
+  self:shutdown(err == nil and self._grace or 0)
+end
+
+--- Address of the (first) listener: host, port, family; or path, nil, "unix". After the
+--- close what it was.
+---@return string host
+---@return integer? port
+---@return string family
+function Server:address()
+  local address = self._address
+  return address[1], address[2], address[3]
+end
+
+--- How many connections there are.
+---@return integer
+function Server:connections() return self._count end
+
+function Server:__tostring()
+  if self._closed then return ("<Server closed, connections=%d>"):format(self._count) end
+  return ("<Server %s, connections=%d>"):format(tostring(self.listeners[1]):match "^<Listener (.*)>$",
+    self._count)
+end
+
+-- ---- making one --------------------------------------------------------------------------
+
+local SPEC = {
+  tls = "tls",
+  limit = "positive",
+  handshake_timeout = "seconds",
+  grace = "seconds",
+  listener = "listener",
+}
+
+--- The options that are for listening.
+local function for_listen(opts)
+  local rest = {}
+  for key, value in pairs(opts) do
+    if not SPEC[key] then rest[key] = value end
+  end
+  return rest
+end
+
+--- Makes a server of the listener.
+local function make(handler, listener, tls, opts)
+  local server
+  server = setmetatable({
+    listeners = { listener },
+    _handler = handler,
+    _tls = tls,
+    _limit = opts.limit or math.huge,
+    _handshake_timeout = opts.handshake_timeout or HANDSHAKE,
+    _grace = opts.grace or 0,
+    _connections = {},
+    _count = 0,
+    _closed = false,
+    _change = neap.Event(),
+    _ended = neap.Event(),
+    _address = table.pack(listener:address()),
+    _on_end = function(task) ended(server, task) end,
+  }, Server)
+  neap.create_task(accept, server, listener)
+  return server
+end
+
+--- See neap.net.serve. `listen(opts, spec, name, level)` makes a listener.
+function M.serve(handler, opts, listen)
+  if type(handler) ~= "function" then
+    local meta = getmetatable(handler)
+    if not (type(meta) == "table" and meta.__call) then
+      error(("bad argument #1 to '%s' (function expected, got %s)"):format(NAME,
+        type(handler)), 3)
+    end
+  end
+  if type(opts) == "string" then
+    local path = opts:match "^unix:(.+)$"
+    if not path then
+      error(("bad argument #2 to '%s' (table or \"unix:/path\" expected, got %s)"):format(NAME,
+        options.tell(opts)), 3)
+    end
+    opts = { path = path }
+  end
+  local spec = setmetatable({}, { __index = function(_, key)
+    return SPEC[key] or listen.SPEC[key]
+  end })
+  opts = options.check(opts, spec, 2, NAME, 3)
+  local tls = opts.tls or nil
+  if tls and type(tls) ~= "userdata" then
+    local err
+    if tls == true then
+      error(("bad option 'tls' to '%s' (table with cert and key expected, got true)")
+        :format(NAME), 3)
+    end
+    tls, err = require "neap.net.tls".context(tls, true)
+    if not tls then return nil, err end
+  end
+  local listener, err = opts.listener, nil
+  if not listener then
+    listener, err = listen.listen(for_listen(opts), NAME, 3)
+    if not listener then return nil, err end
+  end
+  return make(handler, listener, tls, opts)
+end
+
+return M
