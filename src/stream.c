@@ -11,7 +11,7 @@
 #include <signal.h>
 #include <string.h>
 
-#define SLAB (64 * 1024)
+#define SLAB NEAP__SLAB
 #define BULK (16 * 1024)  /* a read of more than this is much */
 #define AHEAD (64 * 1024) /* bytes that are read before somebody asks */
 
