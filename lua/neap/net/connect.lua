@@ -209,14 +209,14 @@ local function secure(stream, host, opts)
   local guard <close> = setmetatable({ stream = stream }, Guard)
   local tls = require "neap.net.tls"
   local wanted = opts.tls
-  local context, err = wanted, nil
+  local context = wanted
   if type(wanted) ~= "userdata" then
+    local err
     context, err = tls.context(wanted == true and {} or wanted, false)
     if not context then return nil, err end
   end
   local name = type(wanted) == "table" and wanted.server_name or host
-  local ok
-  ok, err = tls.start(stream, context, { server = false, server_name = name })
+  local ok, err = tls.start(stream, context, { server = false, server_name = name })
   if not ok then return nil, err end
   guard.stream = nil
   return stream

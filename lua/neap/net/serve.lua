@@ -203,8 +203,8 @@ function Server:connections() return self._count end
 
 function Server:__tostring()
   if self._closed then return ("<Server closed, connections=%d>"):format(self._count) end
-  return ("<Server %s, connections=%d>"):format(tostring(self.listeners[1]):match "^<Listener (.*)>$",
-    self._count)
+  local where = tostring(self.listeners[1]):match "^<Listener (.*)>$"
+  return ("<Server %s, connections=%d>"):format(where, self._count)
 end
 
 -- ---- making one --------------------------------------------------------------------------
@@ -279,8 +279,9 @@ function M.serve(handler, opts, listen)
     tls, err = require "neap.net.tls".context(tls, true)
     if not tls then return nil, err end
   end
-  local listener, err = opts.listener, nil
+  local listener = opts.listener
   if not listener then
+    local err
     listener, err = listen.listen(for_listen(opts), NAME, 3)
     if not listener then return nil, err end
   end
