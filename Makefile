@@ -310,6 +310,16 @@ bench: deps ## neap's own benchmarks, one line each
 	@$(SUB) -s -j$(JOBS) all
 	@scripts/dev/bench.sh $(B)/neap $(BENCHES)
 
+# Beside the same in C: scripts/bench/NAME.lua and scripts/bench/c/NAME.c.
+TRANSFERS := $(patsubst scripts/bench/c/%.c,%,$(wildcard scripts/bench/c/*.c))
+$(B)/bench_%: scripts/bench/c/%.c
+	@$(CC) -O2 $(WARNINGS) -D_GNU_SOURCE $(UV_CFLAGS) -o $@ $< $(UV_LIBS) -lssl -lcrypto
+.PHONY: bench-transfer
+bench-transfer: deps ## large transfers, beside C on the same libraries
+	@$(SUB) -s -j$(JOBS) all $(TRANSFERS:%=$(B)/bench_%)
+	@for i in 1 2 3; do for t in $(TRANSFERS); do \
+	  $(B)/bench_$$t && $(B)/neap scripts/bench/$$t.lua || exit 1; done; done
+
 # ../shared is not ours to write to, and run.sh builds beside itself.
 PEERS_DIR ?= ../shared/peers
 .PHONY: bench-peers
@@ -318,7 +328,7 @@ bench-peers: deps ## the same beside other runtimes (needs ../shared/peers)
 	@$(SUB) -s -j$(JOBS) all
 	@mkdir -p build/peers && cp -r $(PEERS_DIR)/. build/peers/
 	@SUBJECT=$(B)/neap SUBJECT_DIR=scripts/bench SUBJECT_NAME=neap \
-	  build/peers/run.sh spawn idle idle1m switch gather queue lock startup
+	  build/peers/run.sh spawn idle idle1m switch gather queue lock echo startup
 
 # ---- checks ----------------------------------------------------------------
 

@@ -91,11 +91,26 @@ void neap__streams_close(neap__loop *loop) {
 
 /* ---- what libuv reads --------------------------------------------------------------- */
 
+/* Somebody waits for more than there is. */
+static bool is_hungry(const neap__stream *s) {
+  if (s->piped != NULL) return neap__pipe_wants(s->piped);
+  return s->reader != NULL && !(s->reader->flags & NEAP__WOKEN);
+}
+
+/* Enough has been read for now. */
+static bool is_full(const neap__stream *s) {
+  return (s->in.len >= AHEAD || s->piped != NULL) && !is_hungry(s);
+}
+
 static void on_alloc(uv_handle_t *uv, size_t suggested, uv_buf_t *buf) {
   neap__stream *s = uv->data;
   neap__loop *loop = s->io.loop;
   size_t room = 0;
   (void)suggested;
+  if (is_full(s)) {
+    *buf = uv_buf_init(NULL, 0);
+    return;
+  }
   if (s->bulk && s->filter == NULL && s->piped == NULL) {
     char *space = neap__reader_space(&s->in, SLAB, &room);
     *buf = uv_buf_init(space, space != NULL ? (unsigned)room : 0);
@@ -127,6 +142,14 @@ static void no_more(neap__stream *s, ssize_t status) {
 static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf) {
   neap__stream *s = uv->data;
   if (n == 0) return; /* nothing there after all */
+  if (n == UV_ENOBUFS && is_full(s)) {
+    /* Who reads gets a turn to make room before libuv is told to stop, which costs two
+     * system calls. */
+    if (s->full) stop_reading(s);
+    s->full = true;
+    return;
+  }
+  s->full = false;
   if (n < 0) {
     no_more(s, n);
   } else {
@@ -154,20 +177,13 @@ void neap__stream_arrived(neap__stream *s) {
   }
 }
 
-/* Somebody waits for more than there is. */
-static bool is_hungry(const neap__stream *s) {
-  if (s->piped != NULL) return neap__pipe_wants(s->piped);
-  return s->reader != NULL && !(s->reader->flags & NEAP__WOKEN);
-}
-
 void neap__stream_pull(neap__stream *s) {
   if (!s->io.open || s->in.eof || s->in.error != 0 || !s->readable) {
     if (s->reading && s->io.open) stop_reading(s);
     return;
   }
   if (s->reading) {
-    if ((s->in.len >= AHEAD || s->piped != NULL) && !is_hungry(s))
-      stop_reading(s);
+    if (s->full && is_full(s)) stop_reading(s);
   } else if (is_hungry(s) || (s->in.len < AHEAD / 2 && s->piped == NULL)) {
     int status = uv_read_start(&s->uv.stream, on_alloc, on_read);
     if (status < 0) {
@@ -175,6 +191,7 @@ void neap__stream_pull(neap__stream *s) {
       neap__stream_arrived(s);
     } else {
       s->reading = true;
+      s->full = false;
     }
   }
 }

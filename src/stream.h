@@ -68,6 +68,7 @@ struct neap__stream {
   bool readable, writable; /* as it was opened */
   bool reading;            /* libuv reads */
   bool bulk;               /* the last read gave much */
+  bool full;               /* no room was found for what came */
   bool dirty;
   bool ending; /* shutdown() was called: nothing more may be written */
   bool ended;  /* and the peer has been told, or cannot be */
