@@ -1,7 +1,7 @@
 --- stream:pipe: copying from one stream to another.
 
 local neap = require "neap"
-local core = require "neap.core.test"
+local net = require "neap.net"
 local test = require "neap.test"
 local helper = require "spec.helper"
 
@@ -9,7 +9,7 @@ local catch, start = helper.catch, helper.start
 
 local open = {}
 local function pair()
-  local a, b = core.stream_pair()
+  local a, b = net.pair()
   open[#open + 1] = a
   open[#open + 1] = b
   return a, b
@@ -154,8 +154,8 @@ describe("stream:pipe", function()
 
   it("survives a cancellation at each of its waits", function()
     assert.is_true(test.cancel_sweep(function()
-      local streams = table.pack(core.stream_pair())
-      streams[3], streams[4] = core.stream_pair()
+      local streams = table.pack(net.pair())
+      streams[3], streams[4] = net.pair()
       local _close <close> = helper.closing(function()
         for _, s in ipairs(streams) do s:abort() end
       end)

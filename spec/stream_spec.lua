@@ -1,7 +1,7 @@
 --- Reading from streams. Writing: stream_write_spec; copying: pipe_spec.
 
 local neap = require "neap"
-local core = require "neap.core.test"
+local net = require "neap.net"
 local test = require "neap.test"
 local helper = require "spec.helper"
 
@@ -10,7 +10,7 @@ local catch, start, in_task = helper.catch, helper.start, helper.in_task
 --- Two connected streams that the test's end closes.
 local open = {}
 local function pair()
-  local a, b = core.stream_pair()
+  local a, b = net.pair()
   open[#open + 1] = a
   open[#open + 1] = b
   return a, b
@@ -222,7 +222,7 @@ describe("a stream", function()
   end)
 
   it("is closed when nobody has it, and what was written arrives", function()
-    local a, b = core.stream_pair()
+    local a, b = net.pair()
     open[#open + 1] = b
     in_task(function() a:write "last words" end)
     a = nil ---@diagnostic disable-line
@@ -263,7 +263,7 @@ describe("a stream", function()
     local a, b
     local task
     neap.run(function()
-      a, b = core.stream_pair()
+      a, b = net.pair()
       task = neap.create_task(b.read, b)
       neap.sleep(0)
     end)
@@ -275,8 +275,8 @@ describe("a stream", function()
 
   it("does not keep a program alive when nobody waits for it", function()
     local result = helper.run [[
-      local core = require "neap.core.test"
-      a, b = core.stream_pair()
+      local net = require "neap.net"
+      a, b = net.pair()
       a:write "x\n"
       print(b:read())
     ]]
@@ -294,7 +294,7 @@ describe("a stream", function()
 
   it("survives a cancellation at each of its waits", function()
     local waits = test.cancel_sweep(function()
-      local a, b = core.stream_pair()
+      local a, b = net.pair()
       local _a <close> = a
       local _b <close> = b
       local writer <close> = neap.TaskGroup()

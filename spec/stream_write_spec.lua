@@ -1,7 +1,7 @@
 --- Writing to streams.
 
 local neap = require "neap"
-local core = require "neap.core.test"
+local net = require "neap.net"
 local test = require "neap.test"
 local helper = require "spec.helper"
 
@@ -9,7 +9,7 @@ local catch, start, in_task = helper.catch, helper.start, helper.in_task
 
 local open = {}
 local function pair()
-  local a, b = core.stream_pair()
+  local a, b = net.pair()
   open[#open + 1] = a
   open[#open + 1] = b
   return a, b
@@ -246,7 +246,7 @@ describe("writing to a stream", function()
 
   it("survives a cancellation at each of its waits", function()
     local waits = test.cancel_sweep(function()
-      local a, b = core.stream_pair()
+      local a, b = net.pair()
       local _a <close> = a
       local _b <close> = b
       local group <close> = neap.TaskGroup()

@@ -245,38 +245,9 @@ static int l_is_address(lua_State *L) {
   return 1;
 }
 
-/* ---- methods of streams ----------------------------------------------------------------- */
-
-typedef int (*get_name)(int fd, struct sockaddr *address, socklen_t *len);
-
-static int push_end(lua_State *L, get_name get, const char *name,
-                    const char *op) {
-  neap__stream *stream = neap__stream_check(L, neap__rt(L), 1, name);
-  struct sockaddr_storage address;
-  socklen_t len = sizeof address;
-  uv_os_fd_t fd;
-  memset(&address, 0, sizeof address);
-  int status = uv_fileno(&stream->uv.handle, &fd);
-  if (status == 0 && get(fd, (struct sockaddr *)&address, &len) < 0)
-    status = -errno;
-  if (status < 0) return neap_refuse(L, status, op);
-  return neap__address_push(L, &address, len);
-}
-
-/* stream:peer() -> host, port, family of the other end; or path, nil, "unix". */
-static int l_peer(lua_State *L) {
-  return push_end(L, getpeername, "Stream:peer", "peer");
-}
-
-/* stream:address() -> the same for our end. */
-static int l_address(lua_State *L) {
-  return push_end(L, getsockname, "Stream:address", "address");
-}
-
 int neap__open_net(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"peer", l_peer}, {"address", l_address}, {NULL, NULL}};
   static const luaL_Reg functions[] = {
+      {"pair", neap__l_stream_pair},
       {"connect_tcp", l_connect_tcp},
       {"connect_unix", l_connect_unix},
       {"is_address", l_is_address},
@@ -289,7 +260,6 @@ int neap__open_net(lua_State *L) {
   neap__set_funcs(L, rt, functions);
   neap__listener_open(L, rt);
   neap__push_class(L, rt, NEAP__K_STREAM);
-  neap__set_funcs(L, rt, methods);
   lua_getfield(L, -1, "__index");
   lua_setfield(L, -3, "methods");
   lua_pop(L, 1);

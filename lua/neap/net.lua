@@ -30,6 +30,12 @@ local M = {}
 ---@return neap.OSError? err
 M.connect = connecting.connect
 
+--- Two streams that are connected with each other, by socketpair(2): what is written to
+--- one is read from the other.
+---@return userdata? stream
+---@return userdata|neap.OSError other  or why there are none
+M.pair = connecting.pair
+
 ---@class neap.net.ListenOptions
 ---@field host string?  "127.0.0.1", "::1", a name, "*": all interfaces; default "127.0.0.1"
 ---@field port integer?  0, the default: the system picks a free one

@@ -293,4 +293,6 @@ function M.connect(host, port, opts)
   return stream, err
 end
 
+M.pair = core.pair
+
 return M
