@@ -46,6 +46,7 @@ typedef struct neap__signal neap__signal;
 typedef struct neap__disposition neap__disposition;
 typedef struct neap__deadline neap__deadline; /* timeout.c */
 typedef struct neap__teller neap__teller;
+typedef struct neap__stray neap__stray; /* process.c */
 
 /* ---- structs ------------------------------------------------------------- */
 
@@ -389,6 +390,7 @@ struct neap_runtime {
   uint64_t last_id;
   neap__deadline *free_deadlines;
   neap__block *blocks;
+  neap__stray *strays; /* children that outlived their loop */
   uint64_t last_deadline;
   uint32_t last_loop;
   uint32_t callback;      /* slot of the Handle that runs, or 0 */
@@ -928,6 +930,10 @@ void neap__forget_async(neap_runtime *rt, const uv_async_t *async);
 /* ---- signal.c: handlers of signals ---------------------------------------------- */
 
 void neap__signal_open(lua_State *L, neap_runtime *rt);
+/* The number of the signal at `arg`: "SIGTERM" or 15. [-0, +0, v] */
+int neap__check_signal(lua_State *L, int arg);
+/* The name of a signal, or "signal 40" in `buffer`. */
+const char *neap__signal_name(int number, char *buffer, size_t size);
 /* Whether a loop of the runtime handles it. */
 bool neap__signal_taken(neap_runtime *rt, int number);
 /* Removes the loop's handlers. [-0, +0, -] */
@@ -945,6 +951,14 @@ void neap__polls_close(neap__loop *loop, lua_State *L);
 void neap__polls_free(neap__loop *loop);
 /* Of the module "neap.core.test". */
 int neap__l_drop_poll(lua_State *L);
+
+/* ---- process.c: child processes -------------------------------------------------- */
+
+/* The loop is being closed: ends its children and waits for that, at most as long as
+ * each may take. */
+void neap__processes_end(neap__loop *loop);
+/* Forgets those that outlived their loops. */
+void neap__strays_free(neap_runtime *rt);
 
 /* ---- report.c: exception handlers, what the developer gets to read ------------ */
 

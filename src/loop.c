@@ -323,6 +323,7 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
                     "not enough memory to report errors that nobody saw");
   }
   drop_handles(loop, L);
+  neap__processes_end(loop);
   neap__io_close_all(loop);
   close_uv(loop);
   neap__streams_close(loop);

@@ -154,16 +154,14 @@ void neap__signals_close(neap__loop *loop, lua_State *L) {
 
 /* ---- Lua functions ------------------------------------------------------------------- */
 
-/* The name of a signal, or its number in `buffer`. */
-static const char *name_of(int number, char *buffer, size_t size) {
+const char *neap__signal_name(int number, char *buffer, size_t size) {
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (names[i].number == number) return names[i].name;
   snprintf(buffer, size, "signal %d", number);
   return buffer;
 }
 
-/* "SIGTERM" or 15. */
-static int check_signal(lua_State *L, int arg) {
+int neap__check_signal(lua_State *L, int arg) {
   if (lua_type(L, arg) == LUA_TNUMBER) {
     lua_Integer number = luaL_checkinteger(L, arg);
     luaL_argcheck(L, number >= 1 && number < NSIG, arg,
@@ -188,9 +186,10 @@ static neap__signal **find_handler(neap__loop *loop, int number) {
 static int refuse(lua_State *L, int status, int number) {
   char buffer[32];
   if (status != UV_EINVAL) return neap_fail(L, status, "add_signal_handler");
-  return luaL_argerror(L, 2,
-                       lua_pushfstring(L, "%s cannot be caught",
-                                       name_of(number, buffer, sizeof buffer)));
+  return luaL_argerror(
+      L, 2,
+      lua_pushfstring(L, "%s cannot be caught",
+                      neap__signal_name(number, buffer, sizeof buffer)));
 }
 
 /* loop:add_signal_handler(signal, fn, ...): the loop calls fn(...) for each. signal:
@@ -198,7 +197,7 @@ static int refuse(lua_State *L, int status, int number) {
 static int l_add(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   neap__loop *loop = neap__check_loop(L, rt);
-  int number = check_signal(L, 2);
+  int number = neap__check_signal(L, 2);
   neap__check_callback(L, 3);
   if (number == SIGKILL || number == SIGSTOP)
     return refuse(L, UV_EINVAL, number);
@@ -240,7 +239,7 @@ static int l_add(lua_State *L) {
 /* loop:remove_signal_handler(signal) -> whether there was one. */
 static int l_remove(lua_State *L) {
   neap__loop *loop = neap__check_loop(L, neap__rt(L));
-  neap__signal **at = find_handler(loop, check_signal(L, 2));
+  neap__signal **at = find_handler(loop, neap__check_signal(L, 2));
   lua_pushboolean(L, *at != NULL);
   if (*at != NULL) stop(L, at);
   neap__loop_rearm(loop);
@@ -267,7 +266,7 @@ int neap__l_signal_of(lua_State *L) {
   char buffer[32];
   neap__signal **at = find_by_handle(L);
   if (at == NULL) return 0;
-  lua_pushstring(L, name_of((*at)->number, buffer, sizeof buffer));
+  lua_pushstring(L, neap__signal_name((*at)->number, buffer, sizeof buffer));
   return 1;
 }
 

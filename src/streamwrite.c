@@ -190,11 +190,12 @@ static void on_shutdown(uv_shutdown_t *uv, int status) {
   s->shutdown = NULL;
   if (status == UV_ECANCELED) return;
   s->ended = true;
-  if (status < 0 && status != UV_ENOTCONN) {
+  if (status < 0 && status != UV_ENOTCONN && status != UV_ENOTSOCK) {
     neap__stream_broken(s, status);
   } else {
     neap__stream_drained(s);
   }
+  if (status == UV_ENOTSOCK) neap__io_close(&s->io); /* a pipe has one way */
 }
 
 /* All was written: tells the peer. */
