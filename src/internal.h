@@ -259,6 +259,9 @@ struct neap__loop {
   size_t npolls;
   struct neap__poll *fresh_polls; /* that the system has not been told of */
   void (*before_poll)(neap__loop *loop); /* or NULL */
+  struct neap__resolver *resolvers;      /* channels of c-ares */
+  struct neap__query *resolve_line;      /* names that wait for a thread */
+  unsigned nresolving;                   /* those that have one */
   double slow;               /* seconds; slow_callback_duration */
   neap__waitq settlers;      /* want to know when nothing is ready */
   bool awaited;              /* somebody waits for the end of its run */
@@ -317,6 +320,7 @@ enum neap__kind {
   NEAP__K_PROCESS,
   NEAP__K_SIGNALS,
   NEAP__K_POLL,
+  NEAP__K_QUERY, /* for the addresses of a name */
   NEAP__KINDS
 };
 
@@ -437,6 +441,10 @@ struct neap_runtime {
   int showing;     /* groups of errors within each other */
   int shown;       /* errors of them, in one text */
   uint32_t ncalls; /* of the root, by neap_call, that have ended */
+  /* names */
+  struct neap__cares *cares; /* its functions; NULL: not there */
+  bool cares_tried;          /* to load it */
+  bool no_cares;             /* libuv is to do it */
   /* hooks */
   neap_log log;
   neap_unhandled unhandled;

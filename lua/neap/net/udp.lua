@@ -4,6 +4,9 @@
 --- to be resolved first.
 
 local core = require "neap.core.udp"
+local options = require "neap.net.options"
+
+local M = {}
 
 ---@class neap.UdpOptions
 ---@field host string?         address or name to receive at; "0.0.0.0" if not given
@@ -19,21 +22,17 @@ local core = require "neap.core.udp"
 ---@field send_buffer integer?
 ---@field limit integer?       bytes that are read before somebody asks; 256 KiB
 
-local KNOWN = {
-  host = true, port = true, connect = true, family = true, reuse_addr = true,
-  reuse_port = true, broadcast = true, ipv6only = true, ttl = true, recv_buffer = true,
-  send_buffer = true, limit = true,
+local SPEC = {
+  host = "host", port = "port", connect = "table", family = "family", reuse_addr = "boolean",
+  reuse_port = "boolean", broadcast = "boolean", ipv6only = "boolean", ttl = "any",
+  recv_buffer = "positive", send_buffer = "positive", limit = "positive",
 }
-
-local function bad(level, what, expected, value)
-  error(("bad %s to 'neap.net.udp' (%s expected, got %s)"):format(what, expected, type(value)),
-    level + 1)
-end
+local PEER = { host = "host", port = "port" }
 
 --- The first address of a host. Awaits where it is a name.
 ---@async
 local function address_of(host, family)
-  local list, err = require "neap.net.resolve"(host, { family = family })
+  local list, err = require "neap.net.resolve".resolve(host, { family = family })
   if not list then return nil, err end
   return list[1].address
 end
@@ -67,39 +66,30 @@ end
 ---@param opts neap.UdpOptions?
 ---@return neap.Udp? socket nil when the system refused
 ---@return neap.Error? err  an OSError: EADDRINUSE, ...
-local function udp(opts)
-  if opts == nil then opts = {} end
-  if type(opts) ~= "table" then bad(2, "argument #1", "table", opts) end
+function M.udp(opts)
+  opts = options.check(opts, SPEC, 1, "neap.net.udp", 2)
   local given = {}
-  for name, value in pairs(opts) do
-    if not KNOWN[name] then
-      error(("unknown option '%s' to 'neap.net.udp'"):format(tostring(name)), 2)
-    end
-    given[name] = value
-  end
+  for name, value in pairs(opts) do given[name] = value end
   local family, peer = opts.family, opts.connect
-  if family ~= nil and family ~= "inet" and family ~= "inet6" then
-    bad(2, "option 'family'", '"inet" or "inet6"', family)
-  end
-  if peer ~= nil then
-    if type(peer) ~= "table" then bad(2, "option 'connect'", "table", peer) end
-    if type(peer.host) ~= "string" then bad(2, "option 'connect.host'", "string", peer.host) end
-    if math.type(peer.port) ~= "integer" or peer.port < 0 or peer.port > 65535 then
-      bad(2, "option 'connect.port'", "integer from 0 to 65535", peer.port)
+  if peer then
+    options.check(peer, PEER, 1, "neap.net.udp", 2)
+    if not (peer.host and peer.port) then
+      error("bad option 'connect' to 'neap.net.udp' (table with host and port expected)", 2)
     end
     local address, err = address_of(peer.host, family)
     if not address then return nil, err end
     given.peer_host, given.peer_port = address, peer.port
   end
-  if opts.host ~= nil then
-    if type(opts.host) ~= "string" then bad(2, "option 'host'", "string", opts.host) end
+  if opts.host then
     local address, err = address_of(opts.host, family)
     if not address then return nil, err end
     given.host = address
   elseif family == "inet6" then
     given.host = "::"
   end
-  return core.open(given)
+  local socket, err = core.open(given)
+  if not socket then return nil, err end
+  return socket
 end
 
-return udp
+return M
