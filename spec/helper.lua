@@ -180,6 +180,33 @@ end
 --- neap.test.busted fails a test that does not take what was reported.
 M.reports = { take = function() return require "neap.test.busted".take_reports() end }
 
+--- How many descriptors this process has open.
+function M.descriptors()
+  local count, missing, n = 0, 0, 0
+  while missing < 256 do
+    local file = io.open("/proc/self/fdinfo/" .. n)
+    if file then
+      file:close()
+      count, missing = count + 1, 0
+    else
+      missing = missing + 1
+    end
+    n = n + 1
+  end
+  return count
+end
+
+--- Waits until there are no more descriptors than `before`, those of garbage collected.
+--- Fails after some seconds.
+function M.await_descriptors(before)
+  for _ = 1, 2000 do
+    collectgarbage()
+    if M.descriptors() <= before then return end
+    neap.sleep(0.001)
+  end
+  error(("%d descriptors are open, there were %d"):format(M.descriptors(), before), 2)
+end
+
 local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 local function content(path)

@@ -38,12 +38,6 @@ local function temporary()
   return setmetatable({ path = dir }, { __close = function() os.execute("rm -rf " .. dir) end })
 end
 
-local function descriptors()
-  local pipe <close> = assert(io.popen "ls /proc/$PPID/fd")
-  local _, count = pipe:read "a":gsub("\n", "")
-  return count
-end
-
 describe("neap.net.listen", function()
   it("listens on a free port of loopback", function()
     local listener = listen()
@@ -406,7 +400,7 @@ describe("Listener:accept", function()
   end)
 
   it("leaves no descriptors, whatever was under way", function()
-    local before = descriptors()
+    local before = helper.descriptors()
     for _ = 1, 20 do
       local listener <close> = net.listen()
       local task = start(listener.accept, listener)
@@ -418,10 +412,7 @@ describe("Listener:accept", function()
       local got = in_task(function() return task:await() end)
       if got then got:close() end
     end
-    collectgarbage()
-    collectgarbage()
-    while descriptors() > before do neap.sleep(0.001) end
-    assert.equal(before, descriptors())
+    helper.await_descriptors(before)
   end)
 
   it("ends with its loop, whatever is under way", function()

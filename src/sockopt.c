@@ -64,10 +64,24 @@ static int l_set_keepalive(lua_State *L) {
              : UV_ENOTSUP);
 }
 
+/* stream:reset(): closes it at once, as abort does, and has the peer get an error
+ * (ECONNRESET) in place of the end. Other than TCP: abort. */
+static int l_reset(lua_State *L) {
+  neap__stream *s = neap__stream_check(L, neap__rt(L), 1, NULL);
+  const struct linger none = {.l_onoff = 1, .l_linger = 0};
+  uv_os_fd_t fd;
+  if (s == NULL || !s->io.open) return 0;
+  if (s->type == NEAP__TCP && uv_fileno(&s->uv.handle, &fd) == 0)
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+  neap__io_close(&s->io);
+  return 0;
+}
+
 const luaL_Reg neap__stream_socket_methods[] = {
     {"peer", l_peer},
     {"address", l_address},
     {"set_nodelay", l_set_nodelay},
     {"set_keepalive", l_set_keepalive},
+    {"reset", l_reset},
     {NULL, NULL},
 };

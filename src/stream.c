@@ -10,6 +10,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define SLAB NEAP__SLAB
 #define BULK (16 * 1024)  /* a read of more than this is much */
@@ -126,9 +127,25 @@ static void stop_reading(neap__stream *s) {
   s->reading = false;
 }
 
+/* Why a stream that libuv calls ended really did. After a hang-up that came together with
+ * the last bytes libuv says UV_EOF without asking the socket, which may have been reset.
+ * (EPIPE: the end had come before.) */
+static ssize_t true_end(neap__stream *s) {
+  int error = 0;
+  socklen_t len = sizeof error;
+  uv_os_fd_t fd;
+  if (uv_fileno(&s->uv.handle, &fd) < 0 ||
+      getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error == 0)
+    return UV_EOF;
+  int status = uv_translate_sys_error(error);
+  neap__stream_broken(s, status);
+  return status == UV_EPIPE ? UV_EOF : status;
+}
+
 /* No more will come: UV_EOF, or why not. */
 static void no_more(neap__stream *s, ssize_t status) {
   stop_reading(s);
+  if (status == UV_EOF) status = true_end(s);
   if (s->filter != NULL) {
     s->filter->received(s, NULL, status);
   } else if (status == UV_EOF) {
