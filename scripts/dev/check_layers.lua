@@ -34,6 +34,7 @@ local WRAPPERS = {
   ["lua/neap/net/resolve.lua"] = true,
   ["lua/neap/net/udp.lua"] = true,
   ["lua/neap/process.lua"] = true,
+  ["lua/neap/fs.lua"] = true,
   ["lua/neap/test.lua"] = true,
   ["lua/neap/test/busted.lua"] = true,
   ["lua/neap/test/leftover.lua"] = true,
