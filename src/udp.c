@@ -4,8 +4,8 @@
  *
  * A socket reads from the first recv() on, and reads ahead until what nobody has asked
  * for reaches a limit; after that the system's own buffer fills, and it drops what finds
- * no room there. Each datagram wakes one of the tasks that wait; `granted` are those
- * that were woken and did not run yet.
+ * no room there. Each datagram is given to one of the tasks that wait, in their order;
+ * one that is cancelled before it runs puts it back.
  *
  * Sending is done on the spot where the system takes it. What it does not take is
  * libuv's, in memory of its own: a task that is cancelled does not wait for it.
@@ -39,13 +39,35 @@ static neap__udp *of(neap__io *io) {
   return neap__container_of(io, neap__udp, io);
 }
 
-static void free_first(neap__udp *u) {
+static neap__packet *take_out(neap__udp *u) {
   neap__packet *p = u->first;
   u->first = p->next;
   if (u->first == NULL) u->last = NULL;
-  u->npackets--;
   u->bytes -= sizeof *p + p->len;
+  return p;
+}
+
+static void put_back(neap__udp *u, neap__packet *p) {
+  p->next = u->first;
+  u->first = p;
+  if (u->last == NULL) u->last = p;
+  u->bytes += sizeof *p + p->len;
+}
+
+static void free_first(neap__udp *u) {
+  neap__packet *p = take_out(u);
   neap__alloc(u->io.loop->rt, p, sizeof *p + p->len, 0);
+}
+
+static void drop(neap__io *io) {
+  neap__udp *u = of(io);
+  while (u->first != NULL)
+    free_first(u);
+}
+
+/* Where the wait of a receiver has what it was woken for; NULL: nothing. */
+static neap__packet **packet_of(neap_wait *wait) {
+  return (neap__packet **)(void *)&neap__link_of(wait)->queue.next;
 }
 
 static void closing(neap__io *io) {
@@ -53,10 +75,9 @@ static void closing(neap__io *io) {
   u->receiving = false;
   while (u->receivers.head != NULL) {
     neap_wait *wait = neap__waitq_wake(&u->receivers, UV_EBADF);
-    neap__link_of(wait)->queue.prev = NULL;
+    *packet_of(wait) = NULL;
   }
-  while (u->first != NULL)
-    free_first(u);
+  drop(io);
 }
 
 neap__udp *neap__udp_new(neap__loop *loop, int family, int *status) {
@@ -70,18 +91,18 @@ neap__udp *neap__udp_new(neap__loop *loop, int family, int *status) {
   }
   u->family = family;
   u->io.closing = closing;
+  u->io.drop = drop;
   neap__io_open(&u->io, loop, (uv_handle_t *)&u->uv);
   return u;
 }
 
 /* ---- what arrives ------------------------------------------------------------------ */
 
-/* Wakes as many as there are datagrams for. */
+/* Each of those who wait gets a datagram, while there are some. */
 static void grant(neap__udp *u) {
-  while (u->receivers.head != NULL && u->npackets > u->granted) {
+  while (u->receivers.head != NULL && u->first != NULL) {
     neap_wait *wait = neap__waitq_wake(&u->receivers, 0);
-    neap__link_of(wait)->queue.prev = wait; /* the mark of one that is */
-    u->granted++;
+    *packet_of(wait) = take_out(u);
   }
 }
 
@@ -106,7 +127,6 @@ static void keep(neap__udp *u, int error, const char *data, size_t len,
     u->first = p;
   }
   u->last = p;
-  u->npackets++;
   u->bytes += sizeof *p + len;
   grant(u);
 }
@@ -211,21 +231,22 @@ static int take_first(lua_State *L, neap__udp *u) {
 static neap_aborted receive_abort(neap_wait *wait) {
   neap__udp *u = neap__link_of(wait)->object;
   neap__waitq_remove(&u->receivers, wait);
-  neap__link_of(wait)->queue.prev = NULL;
+  *packet_of(wait) = NULL;
   return NEAP_ABORT_DONE;
 }
 
 static int receive_finish(lua_State *L, neap_wait *wait) {
-  neap__link *link = neap__link_of(wait);
-  neap__udp *u = link->object;
-  int status = wait->status;
-  if (link->queue.prev == wait) u->granted--;
+  neap__udp *u = neap__link_of(wait)->object;
+  neap__packet *p = *packet_of(wait);
   neap__io_release(&u->io);
-  if (status == UV_ECANCELED) grant(u); /* what it was woken for is another's */
-  if (L == NULL) return 0;
-  if (status == 0 && u->first == NULL) status = UV_EBADF;
-  if (status < 0) return neap_refuse(L, status, "recv");
-  return take_first(L, u);
+  if (p != NULL) put_back(u, p);
+  if (L != NULL && wait->status == 0) return take_first(L, u);
+  if (u->io.open) {
+    grant(u); /* what it was woken for is another's */
+  } else {
+    drop(&u->io);
+  }
+  return L == NULL ? 0 : neap_refuse(L, wait->status, "recv");
 }
 
 /* Of the iterator: a closed socket is its end, other errors are raised. */
@@ -241,7 +262,7 @@ static int receive(lua_State *L, const char *name, neap_finish finish) {
   neap_runtime *rt = neap__rt(L);
   neap__udp *u = neap__udp_check(L, name);
   neap__io_check_here(L, rt, &u->io);
-  if (u->npackets > u->granted) {
+  if (u->first != NULL) {
     neap__check_again(rt, L, name);
     int n = take_first(L, u);
     return n == 2 && finish == next_finish ? lua_error(L) : n;

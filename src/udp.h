@@ -14,7 +14,7 @@ typedef struct neap__udp {
   neap__io io;
   uv_udp_t uv;
   neap__packet *first, *last;
-  size_t npackets, granted, bytes, limit;
+  size_t bytes, limit;
   neap__waitq receivers;
   lua_Integer missed; /* datagrams for which there was no memory */
   unsigned burst;

@@ -181,7 +181,7 @@ typedef struct config {
 /* What can only be said before it is bound, and binding. *op: what failed. */
 static int set_up(neap__udp *u, config *c, const char **op) {
   uv_handle_t *uv = (uv_handle_t *)&u->uv;
-  int status = 0, on = 1;
+  int status = 0, on = 1, off = 0;
   uv_os_fd_t fd;
   *op = "udp";
   if ((status = uv_fileno(uv, &fd)) < 0) return status;
@@ -192,6 +192,16 @@ static int set_up(neap__udp *u, config *c, const char **op) {
 #else
   if (c->reuse_port) return UV_ENOTSUP;
 #endif
+    /* Of groups only what it joined, not what others of this system have. */
+#ifdef IP_MULTICAST_ALL
+  if (c->local.ss_family == AF_INET)
+    setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, &off, sizeof off);
+#endif
+#ifdef IPV6_MULTICAST_ALL
+  if (c->local.ss_family == AF_INET6)
+    setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, &off, sizeof off);
+#endif
+  (void)off;
   if (c->recv_buffer > 0 &&
       (status = uv_recv_buffer_size(uv, &c->recv_buffer)) < 0)
     return status;
