@@ -101,6 +101,7 @@ describe("a datagram", function()
       loop:remove_reader(r)
       first:cancel()
     end)
+    neap.sleep(0.001) -- until the system watches both
     core.fd_write(w, "x")
     a:send("x", "127.0.0.1", pb)
     assert.is_true(helper.is_cancelled(helper.catch(first.await, first)))
