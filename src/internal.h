@@ -249,7 +249,8 @@ struct neap__loop {
   size_t ntasks;     /* not done */
   uv_mutex_t mutex;  /* guards `shared` */
   neap_wait *shared;
-  neap__signal *signals;     /* handlers of signals */
+  neap__signal *signals;     /* that it listens for */
+  unsigned nhandlers;        /* of signals */
   struct neap__io *ios;      /* ring of open handles of our modules */
   /* Called when what was ready has run, or NULL. Runs no Lua. */
   void (*after_turn)(neap__loop *loop);
@@ -593,9 +594,9 @@ void neap__turn_ready(neap__loop *loop, lua_State *L);
 void neap__turn(neap__loop *loop, lua_State *L, int64_t wait);
 /* Whether something can still happen without outside help. */
 bool neap__alive(const neap__loop *loop);
-/* Whether something could still wake who waits: that, or a signal. */
+/* Whether something could still wake who waits: that, or the handler of a signal. */
 static inline bool neap__may_wake(const neap__loop *loop) {
-  return loop->signals != NULL || neap__alive(loop);
+  return loop->nhandlers > 0 || neap__alive(loop);
 }
 /* Whether the loop keeps libuv going although nothing but signals can come. */
 void neap__hold(neap__loop *loop, bool hold);
@@ -935,16 +936,16 @@ void neap__loop_disarm(neap__loop *loop);
 void neap__set_running(neap_runtime *rt, neap__loop *loop);
 void neap__forget_async(neap_runtime *rt, const uv_async_t *async);
 
-/* ---- signal.c: handlers of signals ---------------------------------------------- */
+/* ---- signal.c: handlers of signals; ear.h ---------------------------------------------- */
 
 void neap__signal_open(lua_State *L, neap_runtime *rt);
 /* The number of the signal at `arg`: "SIGTERM" or 15. [-0, +0, v] */
 int neap__check_signal(lua_State *L, int arg);
 /* The name of a signal, or "signal 40" in `buffer`. */
 const char *neap__signal_name(int number, char *buffer, size_t size);
-/* Whether a loop of the runtime handles it. */
+/* Whether a loop of the runtime listens for it. */
 bool neap__signal_taken(neap_runtime *rt, int number);
-/* Removes the loop's handlers. [-0, +0, -] */
+/* Nobody hears a signal on the loop any more. [-0, +0, -] */
 void neap__signals_close(neap__loop *loop, lua_State *L);
 /* Of the module "neap.core.test". */
 int neap__l_signal_of(lua_State *L);

@@ -4,7 +4,7 @@
  * loops, and locks that are held; and the watch over one task that neap.test's
  * cancel_sweep needs. Part of the module "neap.core.test".
  */
-#include "internal.h"
+#include "ear.h"
 
 /* Whether one of the loop's deadlines is that of a task's own wait. */
 static bool is_own_deadline(const neap__loop *loop, neap_task *task) {
@@ -118,7 +118,7 @@ static void on_handle(uv_handle_t *handle, void *arg) {
   const neap__loop *loop = list->loop;
   if (handle == (const uv_handle_t *)&loop->async ||
       handle == (const uv_handle_t *)&loop->timer || uv_is_closing(handle) ||
-      handle->type == UV_SIGNAL || /* told by its Handle */
+      neap__signal_is_handler(loop, handle) ||
       list->n == sizeof list->found / sizeof *list->found)
     return;
   list->found[list->n++] = handle;

@@ -69,7 +69,7 @@ void neap__loop_rearm(neap__loop *loop) {
       uv_timer_stop(&loop->timer);
     }
   }
-  neap__hold(loop, loop->signals != NULL && loop->ntasks > 0);
+  neap__hold(loop, loop->nhandlers > 0 && loop->ntasks > 0);
 }
 
 void neap__loop_disarm(neap__loop *loop) {

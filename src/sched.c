@@ -152,9 +152,10 @@ static void poll_events(neap__loop *loop, int64_t wait) {
     loop->before_poll(loop);
     if (loop->nready > 0) wait = 0;
   }
-  bool hold =
-      loop->signals != NULL && (wait == 0 || loop->ntasks > 0 ||
-                                loop->awaited || loop->rt->root.wait != NULL);
+  bool hold = wait == 0
+                  ? loop->signals != NULL
+                  : loop->nhandlers > 0 && (loop->ntasks > 0 || loop->awaited ||
+                                            loop->rt->root.wait != NULL);
   if (hold) neap__hold(loop, true);
   if (wait == 0) {
     uv_run(loop->uv, UV_RUN_NOWAIT);
@@ -236,11 +237,11 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
   rt->current = NULL;
   rt->busy = NULL; /* an interrupt from here on is nobody's but the root's */
   bool look = loop->due_soon;
-  if (root_goes_on(rt, loop)) {
-    look = true; /* what is due is due before the root goes on */
-  } else if (loop->nready > 0 || wait == 0) {
+  bool goes_on = root_goes_on(rt, loop);
+  if (goes_on) look = true; /* what is due is due before the root goes on */
+  if (goes_on || loop->nready > 0 || wait == 0) {
     int64_t now = ticks();
-    if (now - loop->last_poll >= POLL_EVERY || wait == 0) {
+    if (now - loop->last_poll >= POLL_EVERY || (wait == 0 && !goes_on)) {
       /* A loop that nothing is registered on is not worth a look. */
       if (uv_loop_alive(loop->uv) || loop->signals != NULL)
         poll_events(loop, 0);

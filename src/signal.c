@@ -1,23 +1,27 @@
 /* SPDX-License-Identifier: MIT
  *
- * signal.c - loop:add_signal_handler: a callback of the loop for a signal.
+ * signal.c - signals of the process: loop:add_signal_handler, a callback of the loop
+ * for a signal, and the ears of others (signals.c).
  *
  * The Handle of a handler is anchored for as long as it is there and queued for each
  * signal; it never runs inside the signal itself. What the process did about the
  * signal before (the host's Ctrl-C, say) is kept, and put back with the last handler.
- * libuv's handle does not keep the loop going: see neap__may_wake.
+ * libuv's handle does not keep the loop going, unless somebody waits: a handler may wake
+ * anybody, so see neap__may_wake.
  */
-#include "internal.h"
+#include "ear.h"
 
 #include <signal.h>
 #include <string.h>
 
-/* One handler of a loop. Freed when libuv has closed `uv`. */
+/* A signal that a loop listens for. Freed when libuv has closed `uv`. */
 struct neap__signal {
   uv_signal_t uv;
   neap__signal *next; /* of the loop */
   neap__loop *loop;
-  neap__handle *handle; /* NULL once removed */
+  neap__handle *handle; /* of the handler, or NULL */
+  neap__ear *ears;
+  unsigned holds;
   int number;
 };
 
@@ -71,6 +75,10 @@ static void put_back(neap_runtime *rt, int number) {
   if (old == NULL || --old->handlers > 0) return;
   *at = old->next;
   /* Only what libuv left: others may have asked for the signal since. */
+  if (number == SIGPIPE && rt->no_sigpipe && !old->restore) {
+    old->restore = true; /* streams came meanwhile */
+    old->before.sa_handler = SIG_IGN;
+  }
   if (old->restore && sigaction(number, NULL, &now) == 0 &&
       now.sa_handler == SIG_DFL)
     sigaction(number, &old->before, NULL);
@@ -79,7 +87,7 @@ static void put_back(neap_runtime *rt, int number) {
     neap__sigint_catch(rt);
 }
 
-/* ---- handlers ---------------------------------------------------------------------- */
+/* ---- what a loop listens for ---------------------------------------------------------------------- */
 
 static void on_closed(uv_handle_t *uv) {
   neap__signal *s = uv->data;
@@ -91,11 +99,14 @@ static void on_signal(uv_signal_t *uv, int number) {
   neap__signal *s = uv->data;
   neap__handle *handle = s->handle;
   (void)number;
-  if (handle == NULL || handle->cancelled) return;
-  if (handle->item.queued) {
-    handle->again++;
-  } else {
-    neap__ready(s->loop, &handle->item);
+  for (neap__ear *ear = s->ears; ear != NULL; ear = ear->next)
+    ear->heard(ear);
+  if (handle != NULL && !handle->cancelled) {
+    if (handle->item.queued) {
+      handle->again++;
+    } else {
+      neap__ready(s->loop, &handle->item);
+    }
   }
   neap__loop_rearm(s->loop);
 }
@@ -128,6 +139,96 @@ static int start(neap__signal *s) {
   return 0;
 }
 
+static neap__signal **find_signal(neap__loop *loop, int number) {
+  neap__signal **at = &loop->signals;
+  while (*at != NULL && (*at)->number != number)
+    at = &(*at)->next;
+  return at;
+}
+
+/* What the loop has for the signal, made if needed; NULL and a UV_E* code. */
+static neap__signal *get(neap__loop *loop, int number, int *status) {
+  neap__signal *s = *find_signal(loop, number);
+  if (s != NULL) return s;
+  *status = UV_ENOMEM;
+  s = neap__alloc(loop->rt, NULL, 0, sizeof *s);
+  if (s == NULL) return NULL;
+  memset(s, 0, sizeof *s);
+  s->loop = loop;
+  s->number = number;
+  if ((*status = uv_signal_init(loop->uv, &s->uv)) < 0) {
+    neap__alloc(loop->rt, s, sizeof *s, 0);
+    return NULL;
+  }
+  s->uv.data = s;
+  loop->open_handles++;
+  uv_unref((uv_handle_t *)&s->uv);
+  if ((*status = start(s)) < 0) {
+    uv_close((uv_handle_t *)&s->uv, on_closed);
+    return NULL;
+  }
+  s->next = loop->signals;
+  loop->signals = s;
+  return s;
+}
+
+/* Lets go of it, if nobody wants it any more. */
+static void put(neap__signal *s) {
+  neap__signal **at = &s->loop->signals;
+  if (s->handle != NULL || s->ears != NULL) return;
+  while (*at != s)
+    at = &(*at)->next;
+  *at = s->next;
+  uv_close((uv_handle_t *)&s->uv, on_closed);
+  put_back(s->loop->rt, s->number);
+}
+
+int neap__signal_hear(neap__loop *loop, neap__ear *ear) {
+  int status;
+  neap__signal *s = get(loop, ear->number, &status);
+  if (s == NULL) return status;
+  neap__ear **at = &s->ears;
+  while (*at != NULL)
+    at = &(*at)->next;
+  ear->next = NULL;
+  *at = ear;
+  ear->signal = s;
+  return 0;
+}
+
+void neap__signal_unhear(neap__ear *ear) {
+  neap__signal *s = ear->signal;
+  if (s == NULL) return;
+  neap__ear **at = &s->ears;
+  while (*at != ear)
+    at = &(*at)->next;
+  *at = ear->next;
+  while (ear->holds > 0)
+    neap__signal_hold(ear, false);
+  ear->signal = NULL;
+  put(s);
+}
+
+void neap__signal_hold(neap__ear *ear, bool hold) {
+  neap__signal *s = ear->signal;
+  if (s == NULL) return;
+  ear->holds += hold ? 1 : -1U;
+  if (hold) {
+    if (s->holds++ == 0) uv_ref((uv_handle_t *)&s->uv);
+  } else if (--s->holds == 0) {
+    uv_unref((uv_handle_t *)&s->uv);
+  }
+}
+
+bool neap__signal_is_handler(const neap__loop *loop, const uv_handle_t *uv) {
+  const neap__signal *s = loop->signals;
+  while (s != NULL && (const uv_handle_t *)&s->uv != uv)
+    s = s->next;
+  return s != NULL && s->handle != NULL;
+}
+
+/* ---- handlers ---------------------------------------------------------------------- */
+
 /* The handle is not to run for further signals; for those that came it will. */
 static void release(lua_State *L, neap__handle *handle) {
   neap_runtime *rt = handle->rt;
@@ -137,19 +238,23 @@ static void release(lua_State *L, neap__handle *handle) {
   handle->slot = 0;
 }
 
-/* Takes out the handler at `at`. */
-static void stop(lua_State *L, neap__signal **at) {
-  neap__signal *s = *at;
-  *at = s->next;
+/* Takes out the handler. */
+static void stop(lua_State *L, neap__signal *s) {
   release(L, s->handle);
   s->handle = NULL;
-  uv_close((uv_handle_t *)&s->uv, on_closed);
-  put_back(s->loop->rt, s->number);
+  s->loop->nhandlers--;
+  put(s);
 }
 
 void neap__signals_close(neap__loop *loop, lua_State *L) {
-  while (loop->signals != NULL)
-    stop(L, &loop->signals);
+  while (loop->signals != NULL) {
+    neap__signal *s = loop->signals;
+    if (s->handle == NULL) {
+      s->ears->closing(s->ears);
+    } else {
+      stop(L, s);
+    }
+  }
 }
 
 /* ---- Lua functions ------------------------------------------------------------------- */
@@ -176,20 +281,19 @@ int neap__check_signal(lua_State *L, int arg) {
   return luaL_argerror(L, arg, lua_pushfstring(L, "unknown signal '%s'", name));
 }
 
-static neap__signal **find_handler(neap__loop *loop, int number) {
-  neap__signal **at = &loop->signals;
-  while (*at != NULL && (*at)->number != number)
-    at = &(*at)->next;
-  return at;
-}
-
-static int refuse(lua_State *L, int status, int number) {
+int neap__signal_uncatchable(lua_State *L, int arg, int number) {
   char buffer[32];
-  if (status != UV_EINVAL) return neap_fail(L, status, "add_signal_handler");
   return luaL_argerror(
-      L, 2,
+      L, arg,
       lua_pushfstring(L, "%s cannot be caught",
                       neap__signal_name(number, buffer, sizeof buffer)));
+}
+
+void neap__signal_set_numbers(lua_State *L) {
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    lua_pushinteger(L, names[i].number);
+    lua_setfield(L, -2, names[i].name);
+  }
 }
 
 /* loop:add_signal_handler(signal, fn, ...): the loop calls fn(...) for each. signal:
@@ -200,38 +304,23 @@ static int l_add(lua_State *L) {
   int number = neap__check_signal(L, 2);
   neap__check_callback(L, 3);
   if (number == SIGKILL || number == SIGSTOP)
-    return refuse(L, UV_EINVAL, number);
+    return neap__signal_uncatchable(L, 2, number);
   neap__handle *handle = neap__handle_new(L, rt, loop, lua_gettop(L) - 3);
   handle->keeps = 1;
   handle->slot = neap__anchor(L, rt);
-  neap__signal *s = *find_handler(loop, number);
-  if (s != NULL) {
-    release(L, s->handle);
-    s->handle = handle;
-    return 0;
-  }
-  int status = UV_ENOMEM;
-  s = neap__alloc(rt, NULL, 0, sizeof *s);
-  if (s != NULL) {
-    memset(s, 0, sizeof *s);
-    s->loop = loop;
-    s->number = number;
-    if ((status = uv_signal_init(loop->uv, &s->uv)) < 0) {
-      neap__alloc(rt, s, sizeof *s, 0);
-    } else {
-      s->uv.data = s;
-      loop->open_handles++;
-      uv_unref((uv_handle_t *)&s->uv);
-      if ((status = start(s)) < 0) uv_close((uv_handle_t *)&s->uv, on_closed);
-    }
-  }
-  if (status < 0) {
+  int status;
+  neap__signal *s = get(loop, number, &status);
+  if (s == NULL) {
     release(L, handle);
-    return refuse(L, status, number);
+    if (status == UV_EINVAL) return neap__signal_uncatchable(L, 2, number);
+    return neap_fail(L, status, "add_signal_handler");
+  }
+  if (s->handle != NULL) {
+    release(L, s->handle);
+  } else {
+    loop->nhandlers++;
   }
   s->handle = handle;
-  s->next = loop->signals;
-  loop->signals = s;
   neap__loop_rearm(loop);
   return 0;
 }
@@ -239,9 +328,10 @@ static int l_add(lua_State *L) {
 /* loop:remove_signal_handler(signal) -> whether there was one. */
 static int l_remove(lua_State *L) {
   neap__loop *loop = neap__check_loop(L, neap__rt(L));
-  neap__signal **at = find_handler(loop, neap__check_signal(L, 2));
-  lua_pushboolean(L, *at != NULL);
-  if (*at != NULL) stop(L, at);
+  neap__signal *s = *find_signal(loop, neap__check_signal(L, 2));
+  bool found = s != NULL && s->handle != NULL;
+  if (found) stop(L, s);
+  lua_pushboolean(L, found);
   neap__loop_rearm(loop);
   return 1;
 }
@@ -249,14 +339,12 @@ static int l_remove(lua_State *L) {
 /* ---- for tests ------------------------------------------------------------------------ */
 
 /* The handler whose Handle is at 1. */
-static neap__signal **find_by_handle(lua_State *L) {
+static neap__signal *find_by_handle(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   const neap__handle *handle = neap__check(L, rt, 1, NEAP__K_HANDLE, "Handle");
   for (neap__loop *loop = rt->loops; loop != NULL; loop = loop->next) {
-    neap__signal **at = &loop->signals;
-    while (*at != NULL && (*at)->handle != handle)
-      at = &(*at)->next;
-    if (*at != NULL) return at;
+    for (neap__signal *s = loop->signals; s != NULL; s = s->next)
+      if (s->handle == handle) return s;
   }
   return NULL;
 }
@@ -264,21 +352,21 @@ static neap__signal **find_by_handle(lua_State *L) {
 /* signal_of(handle) -> the name of the signal that it is the handler for, or nil. */
 int neap__l_signal_of(lua_State *L) {
   char buffer[32];
-  neap__signal **at = find_by_handle(L);
-  if (at == NULL) return 0;
-  lua_pushstring(L, neap__signal_name((*at)->number, buffer, sizeof buffer));
+  const neap__signal *s = find_by_handle(L);
+  if (s == NULL) return 0;
+  lua_pushstring(L, neap__signal_name(s->number, buffer, sizeof buffer));
   return 1;
 }
 
 /* drop_signal(handle) -> whether it was the handler for a signal, and now is not. */
 int neap__l_drop_signal(lua_State *L) {
-  neap__signal **at = find_by_handle(L);
-  if (at != NULL) {
-    neap__loop *loop = (*at)->loop;
-    stop(L, at);
+  neap__signal *s = find_by_handle(L);
+  if (s != NULL) {
+    neap__loop *loop = s->loop;
+    stop(L, s);
     neap__loop_rearm(loop);
   }
-  lua_pushboolean(L, at != NULL);
+  lua_pushboolean(L, s != NULL);
   return 1;
 }
 

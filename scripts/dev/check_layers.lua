@@ -35,6 +35,7 @@ local WRAPPERS = {
   ["lua/neap/net/udp.lua"] = true,
   ["lua/neap/process.lua"] = true,
   ["lua/neap/fs.lua"] = true,
+  ["lua/neap/signal.lua"] = true,
   ["lua/neap/test.lua"] = true,
   ["lua/neap/test/busted.lua"] = true,
   ["lua/neap/test/leftover.lua"] = true,
