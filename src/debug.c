@@ -151,6 +151,7 @@ void neap__debug_end(neap__loop *loop, neap__item *item, lua_State *L,
 /* loop:set_debug(flag) */
 static int l_set_debug(lua_State *L) {
   neap__check_loop(L, neap__rt(L))->debug = lua_toboolean(L, 2);
+  if (lua_toboolean(L, 2)) neap__blocking_watch(L);
   return 0;
 }
 
@@ -204,4 +205,5 @@ void neap__debug_open(lua_State *L, neap_runtime *rt) {
   lua_pushcclosure(L, l_index, 2);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
+  if (rt->debug) neap__blocking_watch(L);
 }

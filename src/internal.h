@@ -615,6 +615,12 @@ void neap__debug_enter(lua_State *co);
 void neap__debug_end(neap__loop *loop, neap__item *item, lua_State *L,
                      lua_State *co);
 
+/* ---- blocking.c: calls of Lua's own library that hold the loop ----------- */
+
+/* Puts functions that tell of that in debug mode in the place of Lua's own, where that
+ * has not been done. [-0, +0, m] */
+void neap__blocking_watch(lua_State *L);
+
 /* ---- shuffle.c: another order for what is ready --------------------------- */
 
 /* Permutes the tasks of the ready list among their places. */

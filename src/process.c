@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#define MOST 1e6 /* seconds of grace */
 #define LAST 1.0 /* seconds that a killed child gets to vanish */
 
 /* A task that waits in close(). Its memory is its own: the wait goes on until the child
@@ -51,6 +52,48 @@ static int signal_to(const neap__process *p, int number) {
   return uv_translate_sys_error(errno);
 }
 
+/* ---- its end is asked for --------------------------------------------------------------- */
+
+static void on_timer_closed(uv_handle_t *uv) {
+  neap__loop *loop = uv->data;
+  loop->open_handles--;
+  neap__alloc(loop->rt, uv, sizeof(uv_timer_t), 0);
+}
+
+static void stop_patience(neap__process *p) {
+  uv_timer_t *timer = p->patience;
+  if (timer == NULL) return;
+  p->patience = NULL;
+  timer->data = p->io.loop;
+  uv_close((uv_handle_t *)timer, on_timer_closed);
+}
+
+static void on_impatient(uv_timer_t *uv) {
+  neap__process *p = uv->data;
+  signal_to(p, SIGKILL);
+}
+
+/* SIGTERM now, and SIGKILL when the time is over. */
+static void begin_end(neap__process *p) {
+  neap__loop *loop = p->io.loop;
+  if (p->ending) return;
+  p->ending = true;
+  signal_to(p, SIGTERM);
+  uv_timer_t *timer = neap__alloc(loop->rt, NULL, 0, sizeof *timer);
+  if (timer == NULL) {
+    signal_to(p, SIGKILL);
+    return;
+  }
+  double ms = p->grace < MOST ? p->grace * 1000 : MOST * 1000;
+  uv_timer_init(loop->uv, timer);
+  loop->open_handles++;
+  timer->data = p;
+  uv_update_time(loop->uv);
+  uv_timer_start(timer, on_impatient, (uint64_t)ms, 0);
+  uv_unref((uv_handle_t *)timer);
+  p->patience = timer;
+}
+
 /* ---- its end ------------------------------------------------------------------------ */
 
 static void wake_all(neap__process *p, int status) {
@@ -65,7 +108,7 @@ static void wake_all(neap__process *p, int status) {
 
 void neap__process_closing(neap__io *io) {
   neap__process *p = of(io);
-  neap__timer_disarm(io->loop, &p->patience);
+  stop_patience(p);
   if (!p->exited) p->lost = true;
   wake_all(p, p->lost ? UV_ESRCH : 0);
 }
@@ -81,24 +124,6 @@ void neap__process_on_exit(uv_process_t *uv, int64_t code, int number) {
   neap__process *p = uv->data;
   ended(p, code, number);
   neap__io_close(&p->io);
-}
-
-/* It had its time. */
-static void fire(neap__timer *timer) {
-  neap__process *p = neap__container_of(timer, neap__process, patience);
-  if (!p->io.loop->closed) signal_to(p, SIGKILL);
-}
-
-/* SIGTERM now, and SIGKILL when the time is over. [-0, +0, m] */
-static void begin_end(lua_State *L, neap__process *p) {
-  neap__loop *loop = p->io.loop;
-  if (p->ending) return;
-  neap__timer_reserve(L, loop);
-  p->patience.fire = fire;
-  p->ending = true;
-  signal_to(p, SIGTERM);
-  int64_t now = neap__now(loop->rt);
-  neap__timer_arm(loop, &p->patience, neap__after(now, p->grace), now);
 }
 
 /* ---- the end of its loop -------------------------------------------------------------- */
@@ -164,12 +189,14 @@ static neap__process *after(neap__loop *loop, neap__process *p) {
 
 /* Those that are running still. `seconds` since they were asked to end. */
 static bool look_at_all(neap__loop *loop, double seconds) {
+  double most = loop->rt->grace;
   bool left = false;
   neap__process *p = next_running(loop, loop->ios);
   for (; p != NULL; p = after(loop, p)) {
     if (reap(p)) continue;
-    if (seconds >= p->grace) signal_to(p, SIGKILL);
-    if (seconds < p->grace + LAST) left = true;
+    double grace = p->grace < most ? p->grace : most;
+    if (seconds >= grace) signal_to(p, SIGKILL);
+    if (seconds < grace + LAST) left = true;
   }
   return left;
 }
@@ -306,7 +333,7 @@ static int l_close(lua_State *L) {
     p->ending = true;
   }
   if (p->exited || p->lost || p->detached) return 0;
-  begin_end(L, p);
+  begin_end(p);
   neap__check_place(rt, L, "Process:close");
   neap__io_check_here(L, rt, &p->io);
   closer *c = neap__alloc(rt, NULL, 0, sizeof *c);

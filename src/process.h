@@ -17,8 +17,8 @@ typedef struct neap__process {
   uv_process_t uv;
   neap__waitq waiters;
   struct neap__closer *closers; /* wait for the end that they asked for */
-  neap__timer patience;         /* until it is killed */
-  double grace;                 /* seconds from SIGTERM to SIGKILL */
+  uv_timer_t *patience; /* until it is killed: children live in real time */
+  double grace;         /* seconds from SIGTERM to SIGKILL */
   int pid;
   int code;   /* once it has ended: its exit code, */
   int signal; /* or the signal that ended it; 0: none */

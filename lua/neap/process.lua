@@ -19,7 +19,7 @@ local M = {}
 ---@field [integer] string|number  the program, and its arguments
 ---@field cwd string?              the directory it starts in
 ---@field env table<string, string|number>?  all of its environment
----@field env_extra table<string, string|number|false>?  changes to the environment; false: without it
+---@field env_extra table<string, string|number|false>?  changes to it; false: without that one
 ---@field stdin any       "inherit" (default), "pipe", "null", a stream, a file, a descriptor
 ---@field stdout any      the same
 ---@field stderr any      the same, and "stdout": where stdout goes
@@ -61,8 +61,9 @@ local function check_options(options, where, more)
     end
   end
   for _, name in ipairs { "grace", "timeout", "max_output" } do
-    if options[name] and not (options[name] >= 0) then
-      bad_option(name, where, "0 or more", tostring(options[name]))
+    local value = options[name]
+    if value and (value < 0 or value ~= value) then
+      bad_option(name, where, "0 or more", tostring(value))
     end
   end
   if options.cwd and options.cwd:find "\0" then
