@@ -77,7 +77,8 @@ static int start_thread(neap__query *q) {
   hints.ai_socktype = SOCK_STREAM;
   int status =
       uv_getaddrinfo(loop->uv, &q->uv, on_found, q->name, q->service, &hints);
-  if (status < 0) return status;
+  if (status < 0) /* it is no name that could be encoded */
+    return status == UV_ENOMEM ? UV_EAI_MEMORY : UV_EAI_NONAME;
   loop->open_handles++;
   loop->nresolving++;
   return 0;
@@ -274,6 +275,17 @@ static int l_backend(lua_State *L) {
   return 1;
 }
 
+/* pending() -> how many names libuv's threads have, how many wait for one. */
+static int l_pending(lua_State *L) {
+  const neap__loop *loop = neap__the_loop(L, neap__rt(L));
+  lua_Integer n = 0;
+  for (const neap__query *q = loop->resolve_line; q != NULL; q = q->next)
+    n++;
+  lua_pushinteger(L, loop->nresolving);
+  lua_pushinteger(L, n);
+  return 2;
+}
+
 static void push_query(lua_State *L, const void *object) {
   lua_pushfstring(L, "\"%s\"", ((const neap__query *)object)->name);
 }
@@ -283,6 +295,7 @@ int neap__open_dns(lua_State *L) {
       {"numeric", l_numeric},
       {"resolve", l_resolve},
       {"backend", l_backend},
+      {"pending", l_pending},
       {NULL, NULL},
   };
   static const neap__teller teller = {.push = push_query};
