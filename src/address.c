@@ -115,6 +115,18 @@ int neap__address_push(lua_State *L, const void *address, socklen_t len) {
   return 3;
 }
 
+int neap__address_name(lua_State *L, const void *address, socklen_t len) {
+  int top = lua_gettop(L);
+  neap__address_push(L, address, len);
+  lua_settop(L, top + 2); /* not the family */
+  if (((const struct sockaddr *)address)->sa_family != AF_UNIX) return 2;
+  lua_pop(L, 1);
+  lua_pushliteral(L, "unix:");
+  lua_insert(L, -2);
+  lua_concat(L, 2);
+  return 1;
+}
+
 int neap__bad_value(lua_State *L, neap_runtime *rt, int index, const char *what,
                     const char *name, const char *expected) {
   char got[64];

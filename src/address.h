@@ -24,6 +24,9 @@ socklen_t neap__address_len(const struct sockaddr_storage *address);
  * family ("inet", "inet6", "unix") and returns 3; `len` counts for paths only.
  * [-0, +3, m] */
 int neap__address_push(lua_State *L, const void *address, socklen_t len);
+/* Pushes it as net.connect takes it: host, port (nil, nil for a family that we do not
+ * know), or "unix:/path"; returns their number. [-0, +2, m] */
+int neap__address_name(lua_State *L, const void *address, socklen_t len);
 
 /* The port, 0 to 65535, at `index`. Raises "bad `what` to `name` (...)", with the place
  * in the program; `what`: "option 'port'" or "argument #2". [-0, +0, v] */

@@ -257,10 +257,10 @@ static int push_address(lua_State *L, const listener *l) {
   memset(&address, 0, sizeof address);
   if (getsockname(l->fd, (struct sockaddr *)&address, &len) < 0)
     return neap_refuse(L, -errno, "address");
-  return neap__address_push(L, &address, len);
+  return neap__address_name(L, &address, len);
 }
 
-/* listener:address() -> host, port, family; or path, nil, "unix". */
+/* listener:address() -> host, port; or "unix:/path": as net.connect takes it. */
 static int l_address(lua_State *L) {
   listener *l = check(L);
   return is_open(l) ? push_address(L, l) : refuse_closed(L);
@@ -281,14 +281,15 @@ static void push_listener(lua_State *L, const void *object) {
     return;
   }
   int top = lua_gettop(L);
-  push_address(L, l);
+  int n = push_address(L, l);
   const char *host = lua_tostring(L, top + 1);
   if (host == NULL) {
     lua_pushliteral(L, "<Listener>");
-  } else if (lua_isnil(L, top + 2)) {
-    lua_pushfstring(L, "<Listener unix:%s%s>", host[0] != '\0' ? "" : "@",
-                    host[0] != '\0' || lua_rawlen(L, top + 1) == 0 ? host
-                                                                   : host + 1);
+  } else if (n == 1) {
+    const char *path = host + strlen("unix:");
+    bool abstract = path[0] == '\0' && lua_rawlen(L, top + 1) > 5;
+    lua_pushfstring(L, "<Listener unix:%s%s>", abstract ? "@" : "",
+                    path + abstract);
   } else {
     lua_pushfstring(
         L, strchr(host, ':') ? "<Listener [%s]:%d>" : "<Listener %s:%d>", host,

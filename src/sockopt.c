@@ -17,11 +17,11 @@ static int push_name(lua_State *L, const char *name,
   if (status == 0 && get(fd, (struct sockaddr *)&address, &len) < 0)
     status = uv_translate_sys_error(errno);
   if (status < 0) return neap_refuse(L, status, op);
-  return neap__address_push(L, &address, len);
+  return neap__address_name(L, &address, len);
 }
 
-/* stream:peer() -> host, port, family of the other side; a Unix socket: its path ("" when
- * it has none), nil, "unix". */
+/* stream:peer() -> host, port of the other side; of a Unix socket "unix:/path" ("unix:"
+ * when it has none). */
 static int l_peer(lua_State *L) {
   return push_name(L, "Stream:peer", getpeername, "getpeername");
 }

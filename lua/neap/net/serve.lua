@@ -187,7 +187,7 @@ function Server:__close(err)
   self:shutdown(err == nil and self._grace or 0)
 end
 
---- Address of the (first) listener: host, port, family; or path, nil, "unix". After the
+--- Address of the (first) listener: host, port, or "unix:/path". After the
 --- close what it was.
 ---@return string host
 ---@return integer? port
