@@ -421,6 +421,7 @@ struct neap_runtime {
   /* for tests */
   neap__sentry sentry;
   struct neap__watchdog *watchdog; /* NULL until there is one */
+  struct neap__tls *tls;           /* OpenSSL, once it is used */
   const char *stopped_in; /* where the root waited when it was stopped */
   int64_t virtual_now;    /* ns, while `frozen` */
   int64_t ahead;    /* ns by which earlier jumps put us before the system */
@@ -1031,6 +1032,7 @@ int neap__open_fs(lua_State *L);
 int neap__open_process(lua_State *L);
 int neap__open_signals(lua_State *L);
 int neap__open_tty(lua_State *L);
+void neap__tls_free(neap_runtime *rt); /* tlsapi.c */
 
 /* ---- sigint.c ---------------------------------------------------------------- */
 

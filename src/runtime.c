@@ -409,6 +409,7 @@ static void release(neap_runtime *rt) {
   neap__watchdog_free(rt);
   neap__deadlines_free(rt);
   neap__strays_free(rt);
+  neap__tls_free(rt);
   neap__blocks_free(rt);
   neap__alloc(rt, rt->slots, rt->slot_cap * sizeof *rt->slots, 0);
   neap__alloc(rt, rt->free_slots, rt->slot_cap * sizeof *rt->free_slots, 0);
