@@ -230,7 +230,7 @@ int neap__stream_refuse(lua_State *L, neap__stream *s, int status,
   if (status != UV_ECANCELED && s->filter != NULL &&
       s->filter->push_error != NULL && status != UV_EBADF) {
     lua_pushnil(L);
-    if (s->filter->push_error(L, s)) return 2;
+    if (s->filter->push_error(L, s, status, op)) return 2;
     lua_pop(L, 1);
   }
   return neap_refuse(L, status, op);
@@ -242,7 +242,7 @@ static int give(lua_State *L, neap__stream *s, const char *op) {
   if (NEAP__UNLIKELY(s->in.error != 0 && n >= 2 && lua_isnil(L, -2) &&
                      s->filter != NULL && s->filter->push_error != NULL &&
                      neap__error_is(L, -1, NEAP__OSERROR)) &&
-      s->filter->push_error(L, s))
+      s->filter->push_error(L, s, s->in.error, op))
     lua_replace(L, -2);
   if (!s->reading) neap__stream_pull(s);
   return n;

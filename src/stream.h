@@ -26,9 +26,10 @@ typedef struct neap__filter {
   int (*send)(neap__stream *stream, const char *data, size_t n);
   /* The program has written all: says so to the peer. 0 or a UV_E* code. */
   int (*end)(neap__stream *stream);
-  /* Pushes the error object for stream->in.error or stream->error, where the filter can
-   * say more than the code does, and returns true. [-0, +(0|1), m] */
-  bool (*push_error)(lua_State *L, neap__stream *stream);
+  /* Pushes the error object for a code of stream->in.error or stream->error, where the
+   * filter can say more than that does, and returns true. [-0, +(0|1), m] */
+  bool (*push_error)(lua_State *L, neap__stream *stream, int status,
+                     const char *op);
   /* The stream is being freed. */
   void (*drop)(neap__stream *stream);
 } neap__filter;

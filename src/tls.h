@@ -212,7 +212,7 @@ struct neap__tls_conn {
   neap__tls_context *context;
   SSL *ssl;
   neap__stream *stream;
-  neap_wait *shaking; /* who waits for the handshake, or NULL */
+  neap_wait *shaking;      /* who waits for the handshake, or NULL */
   const SSL_SESSION *kept; /* that neap__tls_remember got; for comparing */
   char *key;               /* of sessions; NULL on a server */
   size_t key_size;

@@ -222,8 +222,7 @@ static void close_pem(load *l, pem *p) {
 /* The end of a list of certificates looks like an error. */
 static bool was_end(load *l) {
   unsigned long e = l->tls->ERR_peek_error();
-  if (ERR_GET_LIB(e) != ERR_LIB_PEM ||
-      ERR_GET_REASON(e) != PEM_R_NO_START_LINE)
+  if (ERR_GET_LIB(e) != ERR_LIB_PEM || ERR_GET_REASON(e) != PEM_R_NO_START_LINE)
     return false;
   l->tls->ERR_clear_error();
   return true;
@@ -329,9 +328,9 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *n,
   const neap__tls_context *context = ud;
   (void)ssl;
   unsigned char *found = NULL;
-  int answer = context->tls->SSL_select_next_proto(
-      &found, n, context->alpn, (unsigned)context->alpn_len, theirs,
-      theirs_len);
+  int answer = context->tls->SSL_select_next_proto(&found, n, context->alpn,
+                                                   (unsigned)context->alpn_len,
+                                                   theirs, theirs_len);
   *out = found;
   return answer == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK
                                           : SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -340,20 +339,17 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *n,
 static bool set_up(load *l, SSL_CTX *ctx) {
   neap__tls *tls = l->tls;
   neap__tls_context *context = l->context;
-  tls->SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION |
-                                    SSL_OP_NO_COMPRESSION |
-                                    SSL_OP_CIPHER_SERVER_PREFERENCE |
-                                    SSL_OP_PRIORITIZE_CHACHA);
-  tls->SSL_CTX_ctrl(ctx, SSL_CTRL_MODE,
-                    SSL_MODE_RELEASE_BUFFERS |
-                        SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER,
-                    NULL);
-  bool serves = l->strings[CERT] != NULL;
+  tls->SSL_CTX_set_options(
+      ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+               SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
   tls->SSL_CTX_ctrl(
-      ctx, SSL_CTRL_SET_SESS_CACHE_MODE,
-      serves ? SSL_SESS_CACHE_SERVER
-             : SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL,
-      NULL);
+      ctx, SSL_CTRL_MODE,
+      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, NULL);
+  bool serves = l->strings[CERT] != NULL;
+  tls->SSL_CTX_ctrl(ctx, SSL_CTRL_SET_SESS_CACHE_MODE,
+                    serves ? SSL_SESS_CACHE_SERVER
+                           : SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL,
+                    NULL);
   tls->SSL_CTX_ctrl(ctx, SSL_CTRL_SET_SESS_CACHE_SIZE, SERVER_SESSIONS, NULL);
   if (tls->SSL_CTX_ctrl(ctx, SSL_CTRL_SET_MIN_PROTO_VERSION, l->min, NULL) !=
           1 ||
@@ -503,8 +499,7 @@ static neap__tls_context *new_context(lua_State *L, neap_runtime *rt) {
   context->refs = 1;
   context->verify = (enum neap__tls_verify)get_number(L, "verify");
   context->check_host = get_number(L, "check_hostname") != 0;
-  context->name =
-      copy_field(L, rt, "server_name", 1, &context->name_size, &ok);
+  context->name = copy_field(L, rt, "server_name", 1, &context->name_size, &ok);
   context->alpn = copy_field(L, rt, "alpn", 0, &context->alpn_len, &ok);
   if (ok) return context;
   free_context(rt, context);
@@ -580,15 +575,15 @@ static int l_is_context(lua_State *L) {
 
 /* has_identity(context) -> whether it has a certificate, which servers need. */
 static int l_has_cert(lua_State *L) {
-  lua_pushboolean(L, neap__tls_check_context(L, neap__rt(L), 1, "has_identity")
-                         ->has_cert);
+  lua_pushboolean(
+      L, neap__tls_check_context(L, neap__rt(L), 1, "has_identity")->has_cert);
   return 1;
 }
 
 void neap__tls_context_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg methods[] = {
-      {"close", l_close},           {"__close", l_close}, {"__gc", l_close},
-      {"__tostring", l_tostring},   {NULL, NULL},
+      {"close", l_close},         {"__close", l_close}, {"__gc", l_close},
+      {"__tostring", l_tostring}, {NULL, NULL},
   };
   static const luaL_Reg functions[] = {{"new_context", l_context},
                                        {"is_context", l_is_context},

@@ -18,7 +18,8 @@ typedef struct named {
   const char *name;
 } named;
 
-#define V(name) {X509_V_ERR_##name, #name}
+#define V(name)                                                                \
+  { X509_V_ERR_##name, #name }
 static const named refusals[] = {
     V(UNSPECIFIED),
     V(UNABLE_TO_GET_ISSUER_CERT),
@@ -112,22 +113,24 @@ static void explain_refusal(const neap__tls *tls, neap__tls_error *error,
 /* What people meet, said so that they know what to look at. */
 static const char *plainer(int reason) {
   switch (reason) {
-    case SSL_R_WRONG_VERSION_NUMBER:
-    case SSL_R_PACKET_LENGTH_TOO_LONG:
-    case SSL_R_HTTPS_PROXY_REQUEST:
-      return "the peer does not speak TLS";
-    case SSL_R_HTTP_REQUEST: return "the peer sent a plain HTTP request";
-    case SSL_R_UNSUPPORTED_PROTOCOL:
-      return "the peer speaks no version of TLS that is allowed here";
-    case SSL_R_NO_SHARED_CIPHER: return "no cipher that both sides allow";
-    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
-      return "the peer has shown no certificate";
-    default: return NULL;
+  case SSL_R_WRONG_VERSION_NUMBER:
+  case SSL_R_PACKET_LENGTH_TOO_LONG:
+  case SSL_R_HTTPS_PROXY_REQUEST:
+    return "the peer does not speak TLS";
+  case SSL_R_HTTP_REQUEST:
+    return "the peer sent a plain HTTP request";
+  case SSL_R_UNSUPPORTED_PROTOCOL:
+    return "the peer speaks no version of TLS that is allowed here";
+  case SSL_R_NO_SHARED_CIPHER:
+    return "no cipher that both sides allow";
+  case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+    return "the peer has shown no certificate";
+  default:
+    return NULL;
   }
 }
 
-void neap__tls_explain(const neap__tls *tls, neap__tls_error *error,
-                       SSL *ssl) {
+void neap__tls_explain(const neap__tls *tls, neap__tls_error *error, SSL *ssl) {
   unsigned long e = tls->ERR_peek_error();
   int reason = ERR_GET_REASON(e);
   bool of_ssl = ERR_GET_LIB(e) == ERR_LIB_SSL;
