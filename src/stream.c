@@ -481,6 +481,7 @@ void neap__stream_open(lua_State *L, neap_runtime *rt) {
   neap__new_class(L, rt, NEAP__K_STREAM, "neap.Stream", methods);
   neap__set_funcs(L, rt, neap__stream_write_methods);
   neap__set_funcs(L, rt, neap__stream_socket_methods);
+  neap__set_funcs(L, rt, neap__stream_tls_methods);
   lua_pop(L, 1);
   neap__set_teller(rt, NEAP__K_STREAM, &teller);
 }

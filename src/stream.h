@@ -132,6 +132,8 @@ void neap__stream_open(lua_State *L, neap_runtime *rt);
 extern const luaL_Reg neap__stream_write_methods[];
 /* sockopt.c: methods */
 extern const luaL_Reg neap__stream_socket_methods[];
+/* tlsinfo.c: methods */
+extern const luaL_Reg neap__stream_tls_methods[];
 
 /* pair.c */
 int neap__l_stream_pair(lua_State *L);

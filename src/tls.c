@@ -438,8 +438,9 @@ static neap__stream *check_stream(lua_State *L, neap_runtime *rt) {
   return s;
 }
 
-/* start(stream, context, server, name) -> the stream; or nil, err, and it is closed.
- * Waits. `name`: of the server, for clients; nil: that of the context. */
+/* start(stream, context, server, name, host) -> the stream; or nil, err, and it is
+ * closed. Waits. `name`: of the server, for clients; nil: that of the context, or else
+ * the host. */
 static int l_start(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   neap__stream *s = check_stream(L, rt);
@@ -447,6 +448,7 @@ static int l_start(lua_State *L) {
       neap__tls_check_context(L, rt, 2, "Stream:start_tls");
   bool server = lua_toboolean(L, 3);
   const char *name = luaL_optstring(L, 4, context->name);
+  if (name == NULL) name = luaL_optstring(L, 5, NULL);
   if (server && !context->has_cert)
     return luaL_error(L, "bad option 'cert' to 'Stream:start_tls' (a server "
                          "needs 'cert' and 'key')");
@@ -489,12 +491,16 @@ static int l_start(lua_State *L) {
   return neap__park(rt, L, wait);
 }
 
+/* check(stream): raises where TLS cannot begin. */
+static int l_check(lua_State *L) {
+  check_stream(L, neap__rt(L));
+  return 0;
+}
+
 int neap__open_tls(lua_State *L) {
   neap_runtime *rt = neap_of(L);
-  static const luaL_Reg functions[] = {{"start", l_start},
-                                       {"info", neap__l_tls_info},
-                                       {"alpn", neap__l_tls_alpn},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"start", l_start}, {"check", l_check}, {NULL, NULL}};
   neap__stream_open(L, rt);
   lua_createtable(L, 0, 8);
   neap__set_funcs(L, rt, functions);

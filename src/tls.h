@@ -227,10 +227,4 @@ neap__tls_conn *neap__tls_of(const neap__stream *stream);
 /* Frees a connection, which its stream does not know any more. */
 void neap__tls_conn_free(neap__tls_conn *conn);
 
-/* ---- tlsinfo.c --------------------------------------------------------------------- */
-
-/* stream:tls_info(), stream:alpn() */
-int neap__l_tls_info(lua_State *L);
-int neap__l_tls_alpn(lua_State *L);
-
 #endif

@@ -589,7 +589,9 @@ void neap__tls_context_open(lua_State *L, neap_runtime *rt) {
                                        {"is_context", l_is_context},
                                        {"has_identity", l_has_cert},
                                        {NULL, NULL}};
-  neap__new_class(L, rt, NEAP__K_TLS, "neap.net.tls_context", methods);
-  lua_pop(L, 1);
+  if (rt->mt[NEAP__K_TLS] == NULL) {
+    neap__new_class(L, rt, NEAP__K_TLS, "neap.net.tls_context", methods);
+    lua_pop(L, 1);
+  }
   neap__set_funcs(L, rt, functions);
 }

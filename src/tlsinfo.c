@@ -162,7 +162,8 @@ static neap__tls_conn *check_conn(lua_State *L, const char *name) {
   return conn != NULL && conn->state != NEAP__TLS_SHAKES ? conn : NULL;
 }
 
-int neap__l_tls_info(lua_State *L) {
+/* stream:tls_info() -> a table, or nothing where there is no TLS. */
+static int l_tls_info(lua_State *L) {
   neap__tls_conn *conn = check_conn(L, "Stream:tls_info");
   if (conn == NULL) return 0;
   neap__tls *tls = conn->tls;
@@ -183,9 +184,16 @@ int neap__l_tls_info(lua_State *L) {
   return status == LUA_OK ? 1 : lua_error(L);
 }
 
-int neap__l_tls_alpn(lua_State *L) {
+/* stream:alpn() -> the protocol that was chosen, or nil. */
+static int l_alpn(lua_State *L) {
   neap__tls_conn *conn = check_conn(L, "Stream:alpn");
   if (conn == NULL) return 0;
   push_alpn(L, conn);
   return 1;
 }
+
+const luaL_Reg neap__stream_tls_methods[] = {
+    {"tls_info", l_tls_info},
+    {"alpn", l_alpn},
+    {NULL, NULL},
+};

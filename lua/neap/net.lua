@@ -97,6 +97,7 @@ local LAZY = {
   udp = function() return require "neap.net.udp".udp end,
   resolve = function() return require "neap.net.resolve".resolve end,
   tls = function() return require "neap.net.tls" end,
+  tls_context = function() return require "neap.net.tls".tls_context end,
 }
 
 return setmetatable(M, {

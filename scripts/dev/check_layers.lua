@@ -36,6 +36,7 @@ local WRAPPERS = {
   ["lua/neap/process.lua"] = true,
   ["lua/neap/fs.lua"] = true,
   ["lua/neap/signal.lua"] = true,
+  ["lua/neap/net/tls.lua"] = true,
   ["lua/neap/test.lua"] = true,
   ["lua/neap/test/busted.lua"] = true,
   ["lua/neap/test/leftover.lua"] = true,

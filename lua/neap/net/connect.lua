@@ -6,6 +6,11 @@ local options = require "neap.net.options"
 
 local M = {}
 
+--- Makes the stream an encrypted one: see neap.net.tls.
+core.methods.start_tls = function(stream, opts)
+  return require "neap.net.tls".start_tls(stream, opts)
+end
+
 local NAME = "neap.net.connect"
 local DELAY = 0.25 -- seconds until the next address is tried as well
 
@@ -208,15 +213,10 @@ end
 local function secure(stream, host, opts)
   local guard <close> = setmetatable({ stream = stream }, Guard)
   local tls = require "neap.net.tls"
-  local wanted = opts.tls
-  local context = wanted
-  if type(wanted) ~= "userdata" then
-    local err
-    context, err = tls.context(wanted == true and {} or wanted, false)
-    if not context then return nil, err end
-  end
-  local name = type(wanted) == "table" and wanted.server_name or host
-  local ok, err = tls.start(stream, context, { server = false, server_name = name })
+  local context, err = tls.context(opts.tls, false, NAME)
+  if not context then return nil, err end
+  local ok
+  ok, err = tls.start(stream, context, { host = host })
   if not ok then return nil, err end
   guard.stream = nil
   return stream
@@ -281,6 +281,7 @@ function M.connect(host, port, opts)
     check_addresses(opts, 2)
     opts = local_address(opts, 2)
   end
+  if opts.tls then require "neap.net.tls".check(opts.tls, false, NAME, 2) end
   if not opts.timeout then return open(host, port, path, opts) end
   local guard <close> = setmetatable({}, Guard)
   local stream, err

@@ -10,7 +10,8 @@ local PAUSE = 0.1 -- seconds, after accepting failed: descriptors may have run o
 local HANDSHAKE = 60 -- seconds
 
 -- What a peer that goes away does to whoever reads or writes.
-local GONE = { ECONNRESET = true, EPIPE = true, ECONNABORTED = true, ETIMEDOUT = true }
+local GONE = { ECONNRESET = true, EPIPE = true, ECONNABORTED = true, ETIMEDOUT = true,
+  ESSLEOF = true }
 
 ---@class neap.net.Server
 ---@field listeners userdata[]
@@ -270,13 +271,14 @@ function M.serve(handler, opts, listen)
   end })
   opts = options.check(opts, spec, 2, NAME, 3)
   local tls = opts.tls or nil
-  if tls and type(tls) ~= "userdata" then
-    local err
+  if tls then
     if tls == true then
       error(("bad option 'tls' to '%s' (table with cert and key expected, got true)")
         :format(NAME), 3)
     end
-    tls, err = require "neap.net.tls".context(tls, true)
+    local err
+    require "neap.net.tls".check(tls, true, NAME, 3)
+    tls, err = require "neap.net.tls".context(tls, true, NAME)
     if not tls then return nil, err end
   end
   local listener = opts.listener

@@ -105,6 +105,29 @@ local function shared_context()
   return shared, err
 end
 
+--- Raises where M.context would.
+---@param opts true|neap.tls.Options|neap.tls.Context
+---@param server boolean?
+---@param fn string
+---@param level integer?
+function M.check(opts, server, fn, level)
+  level = (level or 1) + 1
+  if core.is_context(opts) then
+    if server and not core.has_identity(opts) then
+      error(("bad option 'tls' to '%s' (a server's context needs 'cert' and 'key')"):format(fn),
+        level)
+    end
+  elseif type(opts) == "table" then
+    if server and opts.cert == nil then
+      error(("bad option 'cert' to '%s' (a server needs 'cert' and 'key')"):format(fn), level)
+    end
+    checked(opts, fn, level)
+  elseif opts ~= true then
+    error(("bad option 'tls' to '%s' (true, a table or a context expected, got %s)")
+      :format(fn, type(opts)), level)
+  end
+end
+
 --- A context from `true`, a table of options or a context. Awaits; `nil, err` when a file
 --- cannot be read. Raises for wrong options. `fn` is for whom, in messages.
 ---@async
@@ -116,24 +139,10 @@ end
 ---@return neap.OSError?
 function M.context(opts, server, fn, level)
   fn, level = fn or "neap.net.tls_context", (level or 1) + 1
-  if core.is_context(opts) then
-    if server and not core.has_identity(opts) then
-      error(("bad option 'tls' to '%s' (a server's context needs 'cert' and 'key')"):format(fn),
-        level)
-    end
-    return opts
-  end
-  if opts == true then opts = {} end
-  if type(opts) ~= "table" then
-    error(("bad option 'tls' to '%s' (true, a table or a context expected, got %s)")
-      :format(fn, type(opts)), level)
-  end
-  if server and opts.cert == nil then
-    error(("bad option 'cert' to '%s' (a server needs 'cert' and 'key')"):format(fn), level)
-  end
-  local given = checked(opts, fn, level)
-  if next(opts) == nil then return shared_context() end
-  return core.new_context(given)
+  M.check(opts, server, fn, level)
+  if core.is_context(opts) then return opts end
+  if opts == true or next(opts) == nil then return shared_context() end
+  return core.new_context(checked(opts, fn, level))
 end
 
 --- net.tls_context: a context that many connections can share. Awaits: files are read and
@@ -157,11 +166,13 @@ end
 ---@async
 ---@param stream neap.Stream
 ---@param context neap.tls.Context
----@param opts { server: boolean?, server_name: string? }?
+---@param opts { server: boolean?, server_name: string?, host: string? }?  `host`: for clients,
+---  what was connected to, where neither server_name nor the context names anybody
 ---@return neap.Stream?
 ---@return neap.OSError?
 function M.start(stream, context, opts)
-  return core.start(stream, context, opts and opts.server or false, opts and opts.server_name)
+  opts = opts or {}
+  return core.start(stream, context, opts.server or false, opts.server_name, opts.host)
 end
 
 --- stream:start_tls(opts): the same for programs. `opts`: true, a table of context options
@@ -205,10 +216,5 @@ function M.start_tls(stream, opts)
   end
   return core.start(stream, context, server, name)
 end
-
---- stream:tls_info() -> what was agreed on, or nothing for a stream without TLS.
-M.info = core.info
---- stream:alpn() -> the protocol that was chosen, or nil.
-M.alpn = core.alpn
 
 return M
