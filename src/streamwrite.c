@@ -246,6 +246,7 @@ static void feed_filter(neap__stream *s) {
 
 static void pump(neap__stream *s) {
   if (!s->io.open || s->error != 0) return;
+  send_out(s); /* makes room for what the filter has to add */
   if (s->plain != NULL) feed_filter(s);
   send_out(s);
   if (s->ending && s->plain == NULL) tell_end(s);
