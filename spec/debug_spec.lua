@@ -139,6 +139,7 @@ print(neap.new_event_loop():get_debug())]], { env = "NEAP_DEBUG=" })
 
   it("does not change what a program does", function()
     local err, out = run [[
+loop.slow_callback_duration = 60 -- a busy machine is not what this is about
 local log = {}
 local function note(text) log[#log + 1] = text end
 local task = neap.create_task(function()
