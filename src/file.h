@@ -29,6 +29,7 @@ struct neap__file {
   bool readable, writable, append;
   bool regular; /* it has positions */
   bool wrote;   /* closing it may take long */
+  bool eager;   /* what is written leaves at once */
   bool flying, orphan;
   bool doomed; /* to be closed by who has the lock */
   int64_t at;  /* behind `in`; before `out` */

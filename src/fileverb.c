@@ -200,13 +200,14 @@ static enum neap__job step_write(lua_State *L, neap__file *f) {
       f->wrote = true;
     }
   }
-  return f->out_len >= CHUNK ? NEAP__J_WRITE : NEAP__J_NONE;
+  return f->out_len >= (f->eager ? 1 : CHUNK) ? NEAP__J_WRITE : NEAP__J_NONE;
 }
 
 static bool quick_write(lua_State *L, neap__file *f) {
   size_t all = f->out_len;
   for (int i = lua_gettop(L); i > 1 && all < CHUNK; i--)
     all += lua_rawlen(L, i);
+  if (f->eager && all > 0) return false;
   if (f->writable && (all >= CHUNK || !reserve(f, all - f->out_len)))
     return false;
   begin_write(L, f);

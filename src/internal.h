@@ -320,6 +320,7 @@ enum neap__kind {
   NEAP__K_FSWATCH,
   NEAP__K_PROCESS,
   NEAP__K_SIGNALS,
+  NEAP__K_TTYMODE,
   NEAP__K_POLL,
   NEAP__K_QUERY, /* for the addresses of a name */
   NEAP__KINDS

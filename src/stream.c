@@ -32,6 +32,7 @@ static void drop(neap__io *io) {
 /* Whoever waits gets to know. */
 static void closing(neap__io *io) {
   neap__stream *s = of(io);
+  if (NEAP__UNLIKELY(s->standard)) neap__tty_closing(s);
   s->closed = true;
   s->reading = false;
   neap__pipes_closing(s);
@@ -200,8 +201,10 @@ void neap__stream_pull(neap__stream *s) {
     return;
   }
   if (s->reading) {
-    if (s->full && is_full(s)) stop_reading(s);
-  } else if (is_hungry(s) || (s->in.len < AHEAD / 2 && s->piped == NULL)) {
+    if ((s->full && is_full(s)) || (s->standard && !is_hungry(s)))
+      stop_reading(s);
+  } else if (is_hungry(s) ||
+             (s->in.len < AHEAD / 2 && s->piped == NULL && !s->standard)) {
     int status = uv_read_start(&s->uv.stream, on_alloc, on_read);
     if (status < 0) {
       s->in.error = status;

@@ -71,9 +71,11 @@ struct neap__stream {
   bool bulk;               /* the last read gave much */
   bool full;               /* no room was found for what came */
   bool dirty;
-  bool ending; /* shutdown() was called: nothing more may be written */
-  bool ended;  /* and the peer has been told, or cannot be */
-  bool closed; /* close() was called; what is pending may still be written */
+  bool ending;   /* shutdown() was called: nothing more may be written */
+  bool ended;    /* and the peer has been told, or cannot be */
+  bool standard; /* 0, 1 or 2: others read from it as well, so nothing ahead */
+  bool borrowed; /* others must not notice that it does not block: tty.c */
+  bool closed;   /* close() was called; what is pending may still be written */
 };
 
 /* Kinds of streams. */
@@ -117,6 +119,8 @@ int neap__stream_refuse(lua_State *L, neap__stream *stream, int status,
 void neap__stream_close(neap__stream *stream);
 /* The stream is closed: lets go of the loop's list of dirty ones, and of what waits. */
 void neap__stream_unsoil(neap__stream *stream);
+/* A standard stream is about to be closed: tty.c. */
+void neap__tty_closing(neap__stream *stream);
 /* The loop is being closed, its streams are. */
 void neap__streams_close(neap__loop *loop);
 /* More can be written than a moment ago: wakes those who wait for that. */

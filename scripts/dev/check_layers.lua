@@ -18,6 +18,8 @@ local VARIABLES = {
   -- A signal handler is given no argument of its own.
   ["main.c"] = { "interrupt" },
   ["sigint.c"] = { "owner" },
+  -- Nor is one of atexit().
+  ["ttymode.c"] = { "terminals", "registered", "mutex" },
 }
 
 -- Longer files, with the reason.
@@ -37,6 +39,7 @@ local WRAPPERS = {
   ["lua/neap/fs.lua"] = true,
   ["lua/neap/signal.lua"] = true,
   ["lua/neap/net/tls.lua"] = true,
+  ["lua/neap/tty.lua"] = true,
   ["lua/neap/test.lua"] = true,
   ["lua/neap/test/busted.lua"] = true,
   ["lua/neap/test/leftover.lua"] = true,
