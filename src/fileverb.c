@@ -422,25 +422,19 @@ static int flags_of(const char *mode) {
   return flags | (plus ? O_RDWR : first == 'r' ? O_RDONLY : O_WRONLY);
 }
 
-static const char *check_path(lua_State *L) {
-  size_t len;
-  const char *path = luaL_checklstring(L, 1, &len);
-  luaL_argcheck(L, strlen(path) == len, 1,
-                "a path without zero bytes expected");
-  return path;
-}
-
 /* open(path, mode = "r", permissions = 0o666) -> File. Waits. */
 static int l_open(lua_State *L) {
   static const neap__fscall call = {
       "open", "neap.fs.open", run_open, push_opened, undo_open, "xpnm", 0666};
-  const char *path = check_path(L);
-  int flags = flags_of(luaL_optstring(L, 2, "r"));
-  luaL_argcheck(L, flags >= 0, 2,
-                "'r', 'w', 'a' or 'x' expected, with '+' and 'b' behind");
-  lua_Integer mode = luaL_optinteger(L, 3, 0666);
-  luaL_argcheck(L, mode >= 0 && mode <= 07777, 3,
-                "permissions are 0 to 4095 (0o7777)");
+  size_t len;
+  const char *path = neap__fs_check_path(L, 1, call.name, &len);
+  int flags = lua_isnoneornil(L, 2)           ? O_RDONLY
+              : lua_type(L, 2) == LUA_TSTRING ? flags_of(lua_tostring(L, 2))
+                                              : -1;
+  if (flags < 0)
+    neap__fs_bad(L, 2, call.name,
+                 "'r', 'w', 'a' or 'x' expected, with '+' and 'b' behind");
+  int mode = neap__fs_check_mode(L, 3, call.name, call.mode);
   neap_runtime *rt = neap__rt(L);
   lua_settop(L, 1);
   neap__file_new(L, rt, path);
@@ -459,7 +453,8 @@ static int l_mkstemp(lua_State *L) {
                                     undo_mkstemp,
                                     "xp",
                                     0};
-  const char *path = check_path(L);
+  size_t len;
+  const char *path = neap__fs_check_path(L, 1, call.name, &len);
   neap_runtime *rt = neap__rt(L);
   lua_settop(L, 1);
   neap__file_new(L, rt, path);

@@ -81,19 +81,39 @@ typedef struct arguments {
   int npaths, nnumbers, nflags, mode;
 } arguments;
 
-static void check_path(lua_State *L, int arg, arguments *args) {
-  int n = args->npaths++;
-  args->path[n] = luaL_checklstring(L, arg, &args->length[n]);
-  if (strlen(args->path[n]) != args->length[n])
-    luaL_argerror(L, arg, "a path without zero bytes expected");
+int neap__fs_bad(lua_State *L, int arg, const char *name, const char *what) {
+  return luaL_error(L, "bad argument #%d to '%s' (%s)", arg, name, what);
 }
 
-static int check_mode(lua_State *L, int arg, int def) {
-  lua_Integer mode =
-      def < 0 ? luaL_checkinteger(L, arg) : luaL_optinteger(L, arg, def);
-  luaL_argcheck(L, mode >= 0 && mode <= 07777, arg,
-                "permissions are 0 to 4095 (0o7777)");
+static int bad_type(lua_State *L, int arg, const char *name, const char *what) {
+  return neap__fs_bad(
+      L, arg, name,
+      lua_pushfstring(L, "%s expected, got %s", what, luaL_typename(L, arg)));
+}
+
+const char *neap__fs_check_path(lua_State *L, int arg, const char *name,
+                                size_t *len) {
+  if (lua_type(L, arg) != LUA_TSTRING) bad_type(L, arg, name, "string");
+  const char *path = lua_tolstring(L, arg, len);
+  if (strlen(path) != *len)
+    neap__fs_bad(L, arg, name, "a path without zero bytes expected");
+  return path;
+}
+
+int neap__fs_check_mode(lua_State *L, int arg, const char *name, int def) {
+  if (def >= 0 && lua_isnoneornil(L, arg)) return def;
+  if (!lua_isinteger(L, arg)) bad_type(L, arg, name, "integer");
+  lua_Integer mode = lua_tointeger(L, arg);
+  if (mode < 0 || mode > 07777)
+    neap__fs_bad(L, arg, name, "permissions are 0 to 4095 (0o7777)");
   return (int)mode;
+}
+
+static double check_number(lua_State *L, int arg, const char *name) {
+  if (lua_type(L, arg) != LUA_TNUMBER) bad_type(L, arg, name, "number");
+  double n = lua_tonumber(L, arg);
+  if (!(fabs(n) < 1e15)) neap__fs_bad(L, arg, name, "number out of range");
+  return n;
 }
 
 static void check_arguments(lua_State *L, const neap__fscall *call,
@@ -102,12 +122,10 @@ static void check_arguments(lua_State *L, const neap__fscall *call,
   for (int i = 1; call->args[i - 1] != '\0'; i++) {
     switch (call->args[i - 1]) {
     case 'm':
-      args->mode = check_mode(L, i, call->mode);
+      args->mode = neap__fs_check_mode(L, i, call->name, call->mode);
       break;
     case 'n':
-      args->numbers[args->nnumbers++] = luaL_checknumber(L, i);
-      luaL_argcheck(L, fabs(lua_tonumber(L, i)) < 1e15, i,
-                    "number out of range");
+      args->numbers[args->nnumbers++] = check_number(L, i, call->name);
       break;
     case 'b':
       args->flags[args->nflags++] = lua_toboolean(L, i);
@@ -117,8 +135,10 @@ static void check_arguments(lua_State *L, const neap__fscall *call,
       break;
     case 'x': /* an object of ours */
       break;
-    default:
-      check_path(L, i, args);
+    default: {
+      int n = args->npaths++;
+      args->path[n] = neap__fs_check_path(L, i, call->name, &args->length[n]);
+    }
     }
   }
 }

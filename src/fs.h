@@ -63,6 +63,12 @@ int neap__fs_call(lua_State *L, neap_runtime *rt, const neap__fscall *call);
 /* Adds the functions, with the runtime and their neap__fscall as upvalues, to the table
  * on top; the list ends with an `op` of NULL. [-0, +0, m] */
 void neap__fs_add(lua_State *L, neap_runtime *rt, const neap__fscall *calls);
+/* Raises an argument error of the function called `name`. */
+int neap__fs_bad(lua_State *L, int arg, const char *name, const char *what);
+/* The path, or permissions (`def` is -1: there has to be one), at `arg`, or raises. */
+const char *neap__fs_check_path(lua_State *L, int arg, const char *name,
+                                size_t *len);
+int neap__fs_check_mode(lua_State *L, int arg, const char *name, int def);
 /* Pushes nil and the OSError, with the paths. [-0, +2, m] */
 int neap__fs_refuse(lua_State *L, int status, const char *op, const char *path,
                     const char *path2);

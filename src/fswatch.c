@@ -248,9 +248,7 @@ static int l_tostring(lua_State *L) {
 static int l_watch(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   size_t len;
-  const char *path = luaL_checklstring(L, 1, &len);
-  luaL_argcheck(L, strlen(path) == len, 1,
-                "a path without zero bytes expected");
+  const char *path = neap__fs_check_path(L, 1, "neap.fs.watch", &len);
   neap__check_again(rt, L, "neap.fs.watch");
   neap__loop *loop = neap__the_loop(L, rt);
   neap__io **box = neap__io_box(L, rt, NEAP__K_FSWATCH);

@@ -1,0 +1,14 @@
+--- A folder of their own for specs about files: `local at = folder(before_each, after_each)`
+--- makes and removes it around each test; at "name" is a path in it.
+
+local fs = require "neap.fs"
+
+return function(before_each, after_each)
+  local dir
+  before_each(function() dir = assert(fs.mkdtemp()) end)
+  after_each(function()
+    assert(fs.remove(dir, { recursive = true }))
+    collectgarbage() -- files that a test left to the collector
+  end)
+  return function(name) return name and dir .. "/" .. name or dir end
+end
