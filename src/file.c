@@ -124,7 +124,8 @@ static void apply(neap__file *f) {
   if (job == NEAP__J_CLOSE) {
     f->fd = -1;
     free_out(f);
-    neap__reader_free(&f->in);
+    /* What was read for somebody who has not got it yet stays. */
+    if (!f->doomed) neap__reader_free(&f->in);
   }
 }
 
