@@ -209,18 +209,20 @@ int neap__l_process_spawn(lua_State *L) {
   lua_pushinteger(L, p->pid);
   lua_setfield(L, object + 1, "pid");
   lua_settop(L, object);
-  neap__note_made(L, rt);
   return 1;
 }
 
 /* ---- what can be given to a child --------------------------------------------------------- */
 
-static int descriptor_of_file(lua_State *L, luaL_Stream *file) {
-  if (file->closef == NULL)
-    return luaL_error(L, "attempt to use a closed file");
-  fflush(file->f);
-  lua_pushinteger(L, fileno(file->f));
-  lua_pushboolean(L, 0);
+static int cannot(lua_State *L, const char *why) {
+  lua_pushnil(L);
+  lua_pushstring(L, why);
+  return 2;
+}
+
+static int give(lua_State *L, int fd, bool taken) {
+  lua_pushinteger(L, fd);
+  lua_pushboolean(L, taken);
   return 2;
 }
 
@@ -228,23 +230,22 @@ int neap__l_process_descriptor(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   luaL_Stream *file = luaL_testudata(L, 1, LUA_FILEHANDLE);
   uv_os_fd_t fd;
-  if (file != NULL) return descriptor_of_file(L, file);
+  if (file != NULL) {
+    if (file->closef == NULL) return cannot(L, "the file is closed");
+    fflush(file->f);
+    return give(L, fileno(file->f), false);
+  }
   if (neap__test(L, rt, 1, NEAP__K_STREAM) == NULL) return 0;
-  neap__stream *s = neap__stream_check(L, rt, 1, "neap.process.spawn");
-  if (s->filter != NULL)
-    return luaL_error(L, "a %s stream cannot be given to a process",
-                      s->filter->name);
+  const neap__stream *s = neap__stream_check(L, rt, 1, NULL);
+  if (s == NULL || s->closed || !s->io.open ||
+      uv_fileno(&s->uv.handle, &fd) < 0)
+    return cannot(L, "the stream is closed");
+  if (s->filter != NULL) return cannot(L, "the stream is not a plain one");
   if (s->in.len > 0 || s->reader != NULL || s->piped != NULL)
-    return luaL_error(
-        L, "a stream that was read from cannot be given to a process");
+    return cannot(L, "the stream has been read from");
   if (neap__stream_pending(s) > 0)
-    return luaL_error(
-        L, "a stream with unsent bytes cannot be given to a process");
-  int status = uv_fileno(&s->uv.handle, &fd);
-  if (status < 0) return neap_fail(L, status, "spawn");
-  lua_pushinteger(L, fd);
-  lua_pushboolean(L, s->type != NEAP__TTY);
-  return 2;
+    return cannot(L, "the stream has bytes that were not sent");
+  return give(L, fd, s->type != NEAP__TTY);
 }
 
 int neap__l_process_environment(lua_State *L) {

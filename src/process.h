@@ -40,7 +40,7 @@ void neap__strays_reap(neap_runtime *rt);
  * spawn(argv, env, cwd, flags, stdin, stdout, stderr, grace) -> process; or nil, err */
 int neap__l_process_spawn(lua_State *L);
 /* descriptor(object) -> the descriptor of a file of Lua's or a stream, and whether a
- * child takes it over; or nothing for other objects. */
+ * child takes it over; nil and why not; or nothing for other objects. */
 int neap__l_process_descriptor(lua_State *L);
 /* environment() -> the variables of this process, a list of "NAME=value". */
 int neap__l_process_environment(lua_State *L);

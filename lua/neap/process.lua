@@ -38,9 +38,13 @@ local RUN_OPTIONS = {
   input = "string", check = "boolean", timeout = "number", max_output = "number",
 }
 
---- Errors are of who called the public function, three levels up.
 local function bad_option(name, where, expected, got)
-  error(("bad option '%s' to '%s' (%s expected, got %s)"):format(name, where, expected, got), 4)
+  return ("bad option '%s' to '%s' (%s expected, got %s)"):format(name, where, expected, got)
+end
+
+--- How a string is told that has zeros inside, or a value of another type.
+local function told(value)
+  return type(value) == "string" and "one with zeros" or type(value)
 end
 
 --- A string that a C program can take.
@@ -50,24 +54,24 @@ end
 
 local function check_options(options, where, more)
   if type(options) ~= "table" then
-    error(("bad argument #1 to '%s' (table expected, got %s)"):format(where, type(options)), 4)
+    error(("bad argument #1 to '%s' (table expected, got %s)"):format(where, type(options)), 3)
   end
   for name, value in pairs(options) do
     local kind = OPTIONS[name] or more and more[name]
     if kind == nil and math.type(name) ~= "integer" then
-      error(("unknown option '%s' to '%s'"):format(tostring(name), where), 4)
+      error(("unknown option '%s' to '%s'"):format(tostring(name), where), 3)
     elseif type(kind) == "string" and type(value) ~= kind then
-      bad_option(name, where, kind, type(value))
+      error(bad_option(name, where, kind, type(value)), 3)
     end
   end
   for _, name in ipairs { "grace", "timeout", "max_output" } do
     local value = options[name]
     if value and (value < 0 or value ~= value) then
-      bad_option(name, where, "0 or more", tostring(value))
+      error(bad_option(name, where, "0 or more", tostring(value)), 3)
     end
   end
   if options.cwd and options.cwd:find "\0" then
-    bad_option("cwd", where, "path", "a string with zeros")
+    error(bad_option("cwd", where, "string", told(options.cwd)), 3)
   end
 end
 
@@ -77,8 +81,7 @@ local function command(options, where)
   if n == 0 then error(("no program is given to '%s'"):format(where), 4) end
   for i = 1, n do
     if not is_text(options[i]) then
-      bad_option(i, where, "string", type(options[i]) == "string" and "one with zeros"
-        or type(options[i]))
+      error(bad_option(i, where, "string", told(options[i])), 4)
     end
     list[i] = tostring(options[i])
   end
@@ -89,14 +92,13 @@ local function set_variables(into, variables, option, where)
   for name, value in pairs(variables) do
     if type(name) ~= "string" or name == "" or name:find "[=\0]" then
       error(("bad option '%s' to '%s' (no name of a variable: %s)")
-        :format(option, where, type(name) == "string" and ("%q"):format(name) or type(name)), 4)
+        :format(option, where, type(name) == "string" and ("%q"):format(name) or type(name)), 5)
     elseif value == false and option == "env_extra" then
       into[name] = nil
     elseif is_text(value) then
       into[name] = tostring(value)
     else
-      bad_option(option .. "." .. name, where, "string", type(value) == "string"
-        and "one with zeros" or type(value))
+      error(bad_option(option .. "." .. name, where, "string", told(value)), 5)
     end
   end
 end
@@ -129,15 +131,17 @@ local function stdio(name, value, where)
     return value
   elseif type(value) == "userdata" or type(value) == "table" then
     local fd, taken = core.descriptor(value)
-    if not fd then
+    if taken and not fd then
+      error(("bad option '%s' to '%s' (%s)"):format(name, where, taken), 4)
+    elseif not fd then
       local ok, method = pcall(function() return value.fileno end)
       if ok and method then fd = method(value) end
     end
     if math.type(fd) == "integer" then return fd, taken and value or nil end
   end
-  bad_option(name, where, ("\"inherit\", \"pipe\", \"null\", %sstream, file or descriptor")
+  error(bad_option(name, where, ("\"inherit\", \"pipe\", \"null\", %sstream, file or descriptor")
     :format(name == "stderr" and "\"stdout\", " or ""),
-    type(value) == "string" and ("%q"):format(value) or type(value))
+    type(value) == "string" and ("%q"):format(value) or type(value)), 4)
 end
 
 local function start(options, where, stdin, stdout, stderr)
