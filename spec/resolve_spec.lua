@@ -38,6 +38,20 @@ describe("an address", function()
     assert.same({ "10.0.0.1 inet" }, texts(list))
   end)
 
+  it("is written in full", function()
+    local plain = { ["::ffff:1.2.3.4"] = "::ffff:1.2.3.4", ["0:0:0:0:0:0:0:1"] = "::1",
+      ["2001:DB8::A"] = "2001:db8::a", ["255.255.255.255"] = "255.255.255.255" }
+    for text, address in pairs(plain) do
+      assert.equal(address, net.resolve(text, { numeric = true })[1].address)
+    end
+    for _, text in ipairs { "1.2.3", "1.2.3.4 ", "256.1.1.1", "01.2.3.4.5", "::g", "[::1]", ":",
+      "1.2.3.4%lo", "%", "", "1.2.3.4\0", ("1"):rep(1000), "1:2:3:4:5:6:7:8:9" } do
+      local list, err = net.resolve(text, { numeric = true })
+      assert.is_nil(list)
+      assert.equal("EAI_NONAME", err.code)
+    end
+  end)
+
   it("is refused where it is of the other family, or its scope is not there", function()
     local list, err = net.resolve("::1", { family = "inet" })
     assert.is_nil(list)
@@ -263,6 +277,19 @@ define("servers", function()
       end,
     }
     assert.same({ "192.0.2.7 inet" }, texts(ask "late.test"))
+  end)
+
+  it("may have more to say than a datagram holds", function()
+    local long, tcp = {}, nil
+    for i = 1, 100 do long[i] = "192.0.2." .. i end
+    repeat -- until the port is free for TCP as well
+      if server then server:close() end
+      serve { ["long.test"] = "truncated" }
+      tcp = servers.start_tcp(server.port, { ["long.test"] = long })
+    until tcp
+    assert.equal(100, #assert(ask("long.test", { family = "inet" })))
+    tcp:close()
+    tcp:wait_closed()
   end)
 
   it("that never answer can be given up", function()

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #if defined(__has_include)
-#if __has_include(<ares.h>)
+#if __has_include(<ares.h>) && !defined(NEAP_NO_CARES)
 #define HAVE_ARES 1
 #endif
 #endif
@@ -35,7 +35,7 @@
   X(ares_strerror)
 
 struct neap__cares {
-#define X(name) __typeof__(name) *name;
+#define X(name) __typeof__(name) *(name);
   FUNCTIONS(X)
 #undef X
 };

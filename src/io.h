@@ -15,7 +15,7 @@
 #include "internal.h"
 
 /* Size of loop->slab, into which what arrives is read: that of a large datagram. */
-#define NEAP__SLAB (64 * 1024)
+#define NEAP__SLAB ((size_t)64 * 1024)
 
 typedef struct neap__io neap__io;
 struct neap__io {

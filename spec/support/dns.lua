@@ -30,10 +30,14 @@ local function bytes_of(address)
   return table.concat(out)
 end
 
-local function reply(packet, question, answer)
+local function reply(packet, kind, question, answer)
   local code = CODES[answer] or 0
-  local list = type(answer) == "table" and answer or {}
-  local out = { packet:sub(1, 2), (">I2I2I2I2I2"):pack(0x8180 | code, 1, #list, 0, 0), question }
+  local flags = answer == "truncated" and 0x8380 or 0x8180
+  local list = {}
+  for _, one in ipairs(type(answer) == "table" and answer or {}) do
+    if (one:find ":" ~= nil) == (kind == "AAAA") then list[#list + 1] = one end
+  end
+  local out = { packet:sub(1, 2), (">I2I2I2I2I2"):pack(flags | code, 1, #list, 0, 0), question }
   for _, address in ipairs(list) do
     local data = bytes_of(address)
     out[#out + 1] = (">I2I2I2I4s2"):pack(0xC00C, #data == 4 and 1 or 28, 1, 60, data)
@@ -46,7 +50,7 @@ local Server = {}
 Server.__index = Server
 
 --- A server. `answers`: name -> what is answered: a list of addresses, "nxdomain",
---- "servfail", "refused"; false: nothing; a function of the type ("A", "AAAA") that gives
+--- "servfail", "refused", "truncated"; false: nothing; a function of the type ("A", "AAAA") that gives
 --- one of these and may wait.
 function M.start(answers)
   local self = setmetatable({ answers = answers, asked = {}, tasks = {} }, Server)
@@ -61,18 +65,27 @@ function M.start(answers)
         local answer = self.answers[name]
         if type(answer) == "function" then answer = answer(kind) end
         if answer == nil then answer = "nxdomain" end
-        if type(answer) == "table" then
-          local list = {}
-          for _, one in ipairs(answer) do
-            if (one:find ":" ~= nil) == (kind == "AAAA") then list[#list + 1] = one end
-          end
-          answer = list
+        if answer then
+          self.socket:send(reply(packet, kind, question, answer), host, port)
         end
-        if answer then self.socket:send(reply(packet, question, answer), host, port) end
       end)] = true
     end
   end)
   return self
+end
+
+--- The same over TCP, at the same port, for answers that are "truncated" otherwise; nil
+--- where the port is taken.
+function M.start_tcp(port, answers)
+  return (net.serve(function(stream)
+    while true do
+      local length = stream:read_exactly(2)
+      if not length then return end
+      local packet = stream:read_exactly((">I2"):unpack(length))
+      local name, kind, question = parse(packet)
+      stream:write((">s2"):pack(reply(packet, kind, question, answers[name])))
+    end
+  end, { host = "127.0.0.1", port = port }))
 end
 
 function Server:close()
