@@ -74,6 +74,7 @@ struct neap__stream {
   bool ending;   /* shutdown() was called: nothing more may be written */
   bool ended;    /* and the peer has been told, or cannot be */
   bool standard; /* 0, 1 or 2: others read from it as well, so nothing ahead */
+  bool left;     /* its loop was closed, and not the stream by the program */
   bool borrowed; /* others must not notice that it does not block: tty.c */
   bool closed;   /* close() was called; what is pending may still be written */
 };

@@ -89,6 +89,7 @@ static void set_blocking(int fd, bool blocking) {
 
 void neap__tty_closing(neap__stream *s) {
   uv_os_fd_t fd;
+  s->left = s->io.loop->closed && !s->closed;
   if (s->out_len > 0 && s->queued == 0 && s->error == 0) {
     uv_buf_t buf = {.base = s->out, .len = s->out_len};
     uv_try_write(&s->uv.stream, &buf, 1); /* what can still leave */
@@ -139,11 +140,10 @@ static neap__stream *make(neap__loop *loop, int fd, uv_handle_type type,
 
 /* What was read ahead by a stream of the same descriptor on another loop. */
 static void take_over(neap__stream *s, neap__stream *old) {
-  if (old->reader != NULL || old->piped != NULL) return;
-  neap__reader in = old->in;
-  neap__reader_init(&old->in, in.rt);
-  s->in = in;
-  if (in.error == UV_EBADF) s->in.error = 0;
+  if (old->reader != NULL || old->piped != NULL || (old->closed && !old->left))
+    return;
+  s->in = old->in;
+  neap__reader_init(&old->in, s->in.rt);
 }
 
 static int open_stream(lua_State *L, int fd, uv_handle_type type) {
