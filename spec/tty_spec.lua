@@ -104,7 +104,7 @@ describe("the standard streams under a terminal #host", function()
     local out, code = terminal [[
       local function count()
         local n = 0
-        local pipe <close> = io.popen "ls /proc/$PPID/fd"
+        local pipe <close> = io.popen "sleep 0.01; ls /proc/$PPID/fd"
         for _ in pipe:lines() do n = n + 1 end
         return n
       end

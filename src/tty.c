@@ -38,11 +38,20 @@ static bool is_master(int fd) {
 #endif
 }
 
+/* Whether it can be opened once more, by this path. A named pipe opened for reading
+ * after its writer has gone would wait for the next one, and not tell the end. */
+static bool has_path(const char *path, int fd, uv_handle_type type) {
+  char name[8];
+  if (type == UV_TTY) return !is_master(fd);
+  return type == UV_NAMED_PIPE && readlink(path, name, sizeof name) >= 5 &&
+         memcmp(name, "pipe:", 5) == 0;
+}
+
 /* Opens the same thing again; -1: it cannot be. */
 static int open_again(int fd, int flags, uv_handle_type type) {
   char path[64];
-  if (type == UV_TTY ? is_master(fd) : type != UV_NAMED_PIPE) return -1;
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  if (!has_path(path, fd, type)) return -1;
   int got = open(path, (flags & O_ACCMODE) | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
   if (got >= 0 && got < 3) { /* the program has closed one of these */
     int higher = neap__tty_dup(got);
