@@ -241,7 +241,8 @@ int neap__l_process_descriptor(lua_State *L) {
       uv_fileno(&s->uv.handle, &fd) < 0)
     return cannot(L, "the stream is closed");
   if (s->filter != NULL) return cannot(L, "the stream is not a plain one");
-  if (s->in.len > 0 || s->reader != NULL || s->piped != NULL)
+  if (s->reading || s->in.len > 0 || s->in.eof || s->reader != NULL ||
+      s->piped != NULL)
     return cannot(L, "the stream has been read from");
   if (neap__stream_pending(s) > 0)
     return cannot(L, "the stream has bytes that were not sent");
