@@ -205,9 +205,19 @@ static void idle(neap__loop *loop) {
   }
 }
 
+/* The root was told to stop, and what it waits for is still to end: that may take
+ * events. */
+static bool root_is_stopping(const neap_runtime *rt) {
+  const neap_wait *wait = rt->root.wait;
+  return wait != NULL &&
+         (wait->flags & (NEAP__ABORTING | NEAP__WOKEN)) == NEAP__ABORTING;
+}
+
 static bool root_goes_on(const neap_runtime *rt, const neap__loop *loop) {
-  return loop->stopping || rt->root_turn ||
-         atomic_load_explicit(&rt->interrupt, memory_order_relaxed) != 0;
+  if (rt->root_turn) return true;
+  return (loop->stopping ||
+          atomic_load_explicit(&rt->interrupt, memory_order_relaxed) != 0) &&
+         !root_is_stopping(rt);
 }
 
 void neap__turn_ready(neap__loop *loop, lua_State *L) {
