@@ -50,12 +50,6 @@ local function clock()
   return function() return loop:time() - began end
 end
 
-local function descriptors()
-  local pipe <close> = assert(io.popen "ls /proc/$PPID/fd")
-  local _, count = pipe:read "a":gsub("\n", "")
-  return count
-end
-
 describe("neap.net.connect", function()
   it("says why it cannot, and to where", function()
     local port = unused()
@@ -77,7 +71,7 @@ describe("neap.net.connect", function()
     assert.equal("127.0.0.2", (stream:address()))
     assert.equal("127.0.0.2", (keep(listener:accept()):peer()))
     stream = keep(net.connect("127.0.0.1", port, { local_addr = { "127.0.0.3", own } }))
-    assert.same({ "127.0.0.3", own, "inet" }, { stream:address() })
+    assert.same({ "127.0.0.3", own }, { stream:address() })
     local none, err = net.connect("127.0.0.1", port, { local_addr = "192.0.2.1" })
     assert.is_nil(none)
     assert.equal("EADDRNOTAVAIL", err.code)
@@ -102,7 +96,7 @@ describe("neap.net.connect", function()
 
   it("can be cancelled and timed out while nobody answers", function()
     local port = dead()
-    local before = descriptors()
+    local before = helper.descriptors()
     local task = start(net.connect, "127.0.0.1", port)
     assert.matches("neap.net.connect", tostring(task))
     task:cancel()
@@ -117,7 +111,7 @@ describe("neap.net.connect", function()
         port)))
     end
     assert.is_true(neap.TimeoutError:is(catch(net.connect, "127.0.0.1", port, { timeout = 0 })))
-    assert.equal(before, descriptors())
+    helper.await_descriptors(before)
   end)
 
   it("is interrupted by Ctrl-C while nobody answers", function()
@@ -162,9 +156,9 @@ describe("neap.net.connect", function()
     assert.matches("'keepalive' .*at least 1 expected, got 0", fails("localhost", 80, { keepalive = 0 }))
     assert.matches("'tls' .*boolean, table or TLS context expected",
       fails("localhost", 80, { tls = 1 }))
-    assert.matches("'local_addr' .*got \"myhost\"", fails("localhost", 80, { local_addr = "myhost" }))
+    assert.matches("'local_addr' .*got \"my host\"", fails("a", 80, { local_addr = "my host" }))
     assert.matches("'local_addr' .*numeric address", fails("localhost", 80, { local_addr = 1 }))
-    assert.matches("'local_addr'", fails("localhost", 80, { local_addr = { "::1", -1 } }))
+    assert.matches("'local_addr'", fails("a", 80, { local_addr = { "::1", -1 } }))
     assert.matches("'addresses' .*got \"localhost\"",
       fails("localhost", 80, { addresses = { "localhost" } }))
     assert.matches("'addresses' .*is empty", fails("localhost", 80, { addresses = {} }))
@@ -187,7 +181,7 @@ describe("neap.net.connect", function()
   it("leaves nothing behind after many connections and refusals", function()
     local listener, port = listen()
     local nobody = unused()
-    local before = descriptors()
+    local before = helper.descriptors()
     local server = start(function()
       while true do
         local stream = listener:accept()
@@ -202,7 +196,7 @@ describe("neap.net.connect", function()
         assert.is_nil((net.connect("127.0.0.1", nobody)))
       end
     end
-    while descriptors() > before do neap.sleep(0.001) end -- the time-out would tell
+    helper.await_descriptors(before)
     listener:close()
     server:await()
   end)
@@ -306,7 +300,7 @@ describe("neap.net.connect with several addresses", function()
   it("has one time-out for all of them, and leaves no attempt", function()
     local port = dead "127.0.0.1"
     for i = 2, 3 do dead("127.0.0." .. i, port) end
-    local before = descriptors()
+    local before = helper.descriptors()
     local tasks = #neap.all_tasks()
     local err = catch(net.connect, "example", port, {
       addresses = loopback(3).addresses,
@@ -314,14 +308,14 @@ describe("neap.net.connect with several addresses", function()
       timeout = 0.05,
     })
     assert.is_true(neap.TimeoutError:is(err))
-    assert.equal(before, descriptors())
+    helper.await_descriptors(before)
     assert.equal(tasks, #neap.all_tasks())
     local task = start(net.connect, "example", port, loopback(3, 0))
     neap.sleep(0.01)
     task:cancel()
     neap.wait { task }
     assert.is_true(task:cancelled())
-    assert.equal(before, descriptors())
+    helper.await_descriptors(before)
     assert.equal(tasks, #neap.all_tasks())
   end)
 
