@@ -53,7 +53,7 @@ void neap__pipe_pump(neap__pipe *pipe) {
   if (pipe->done) return;
   bool sent = from->in.len > 0;
   while (from->in.len > 0 && has_room(pipe)) {
-    size_t n = from->in.len < to->high ? from->in.len : to->high + 1;
+    size_t n = from->in.len <= to->high ? from->in.len : to->high + 1;
     move(pipe, neap__reader_bytes(&from->in), n);
     neap__reader_drop(&from->in, n);
   }
