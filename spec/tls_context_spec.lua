@@ -59,7 +59,9 @@ describe("tls_context", function()
     file:write([[
       local neap, net = require "neap", require "neap.net"
       local a, b = net.pair()
-      neap.create_task(function() print(b:start_tls { server = true, cert = arg[1], key = arg[2] }) end)
+      neap.create_task(function()
+        print(b:start_tls { server = true, cert = arg[1], key = arg[2] })
+      end)
       print(a:start_tls { server_name = "localhost" })
       neap.sleep(0.001)
     ]])
@@ -125,7 +127,8 @@ describe("tls_context", function()
     for _, case in ipairs {
       { { cafil = "x" }, "unknown option 'cafil' to 'neap.net.tls_context'" },
       { { 1 }, "unknown option '1'" },
-      { { cafile = 1 }, "bad option 'cafile' to 'neap.net.tls_context' (string expected, got number)" },
+      { { cafile = 1 }, "bad option 'cafile'" },
+      { { cadir = 1 }, "to 'neap.net.tls_context' (string expected, got number)" },
       { { cafile = "a\0b" }, "bad option 'cafile'" },
       { { verify = "yes" }, "(boolean, 'optional' or 'required' expected, got 'yes')" },
       { { check_hostname = 1 }, "bad option 'check_hostname'" },

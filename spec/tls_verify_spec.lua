@@ -63,7 +63,8 @@ describe("a client of TLS", function()
   end)
 
   it("refuses what is not for servers", function()
-    refused("INVALID_PURPOSE", "unsuitable certificate purpose", "unsupported certificate", "client")
+    refused("INVALID_PURPOSE", "unsuitable certificate purpose", "unsupported certificate",
+      "client")
   end)
 
   it("does so without being told what to trust", function()
