@@ -197,9 +197,11 @@ describe("TLS of a client", function()
     with_s_server({ "-rev", "-Verify", "1", "-CAfile", certs.path "ca.pem",
       "-verify_return_error" }, function(port)
       local opts = certs.identity "client"
-      local stream <close> = assert(connect(port, opts))
-      stream:write "ab\n"
-      assert.equal("ba", stream:read())
+      do
+        local stream <close> = assert(connect(port, opts))
+        stream:write "ab\n"
+        assert.equal("ba", stream:read())
+      end
       local other <close> = assert(connect(port))
       other:write "ab\n"
       local data, err = other:read()
