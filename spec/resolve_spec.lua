@@ -280,7 +280,8 @@ define("servers", function()
   end)
 
   it("may have more to say than a datagram holds", function()
-    local long, tcp = {}, nil
+    local long = {}
+    local tcp
     for i = 1, 100 do long[i] = "192.0.2." .. i end
     repeat -- until the port is free for TCP as well
       if server then server:close() end

@@ -37,7 +37,8 @@ local function reply(packet, kind, question, answer)
   for _, one in ipairs(type(answer) == "table" and answer or {}) do
     if (one:find ":" ~= nil) == (kind == "AAAA") then list[#list + 1] = one end
   end
-  local out = { packet:sub(1, 2), (">I2I2I2I2I2"):pack(flags | code, 1, #list, 0, 0), question }
+  local header = (">I2I2I2I2I2"):pack(flags | code, 1, #list, 0, 0)
+  local out = { packet:sub(1, 2), header, question }
   for _, address in ipairs(list) do
     local data = bytes_of(address)
     out[#out + 1] = (">I2I2I2I4s2"):pack(0xC00C, #data == 4 and 1 or 28, 1, 60, data)
