@@ -231,6 +231,34 @@ describe("a stream", function()
     assert.equal("last words", b:read "a")
   end)
 
+  it("survives a finalizer that reads from it", function()
+    local a, b = pair()
+    a:write(("x\n"):rep(20000))
+    b:read()
+    local other, refused = 0, 0
+    local function litter()
+      setmetatable({}, { __gc = function()
+        if not b:is_closed() and pcall(b.read, b) then other = other + 1 end
+      end })
+    end
+    local ok = 0
+    for _ = 1, 5000 do
+      litter()
+      local good, line = pcall(b.read, b, "l", "l")
+      if good then
+        assert.equal("x", line)
+        ok = ok + 1
+      else
+        assert.matches("a finalizer has read from the same stream", line)
+        refused = refused + 1
+      end
+    end
+    assert.equal(5000, ok + refused)
+    assert.is_true(other > 0)
+    collectgarbage()
+    collectgarbage()
+  end)
+
   it("names the argument that is wrong", function()
     local a = pair()
     assert.matches("bad argument #1 to 'read'.*invalid format", catch(function() a:read "x" end))

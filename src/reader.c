@@ -82,6 +82,7 @@ bool neap__reader_add(neap__reader *reader, const char *data, size_t n) {
 }
 
 void neap__reader_drop(neap__reader *reader, size_t n) {
+  reader->serial++;
   reader->start += n;
   reader->len -= n;
   if (reader->len > 0) return;
@@ -92,6 +93,7 @@ void neap__reader_drop(neap__reader *reader, size_t n) {
 /* ---- asking ---------------------------------------------------------------------- */
 
 static void begin(neap__reader *reader) {
+  reader->serial++;
   reader->nformats = reader->at = 0;
   reader->taken = reader->scanned = 0;
   reader->over = false;
@@ -380,14 +382,18 @@ int neap__reader_push(lua_State *L, neap__reader *reader, const char *op) {
   luaL_checkstack(L, NEAP__FORMATS + 1, NULL);
   const char *data = reader->data != NULL ? neap__reader_bytes(reader) : "";
   size_t taken = 0;
+  uint32_t serial = reader->serial;
   int n = 0;
   for (; n < reader->at; n++) {
     const neap__format *format = &reader->formats[n];
+    size_t end = format->end, skip = format->skip;
     if (format->what == 'n')
-      push_numeral(L, data + taken, format->end);
+      push_numeral(L, data + taken, end);
     else
-      lua_pushlstring(L, data + taken, format->end);
-    taken += format->end + format->skip;
+      lua_pushlstring(L, data + taken, end);
+    taken += end + skip;
+    if (NEAP__UNLIKELY(reader->serial != serial))
+      return luaL_error(L, "a finalizer has read from the same stream");
   }
   if (!all) {
     lua_pushnil(L);

@@ -35,6 +35,7 @@ typedef struct neap__reader {
   size_t scanned;        /* bytes after those in which there is no separator */
   const char *separator; /* of 'u': a Lua string that the caller keeps */
   size_t separator_len;
+  uint32_t serial; /* of what was asked for, and of what was taken */
   int error; /* no more will come because of this UV_E* code (not UV_ECANCELED), or 0 */
   bool eof;  /* no more will come */
   bool over; /* what is asked for is longer than the limit */
