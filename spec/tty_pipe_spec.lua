@@ -145,7 +145,7 @@ describe("the standard streams #host", function()
       local before = size()
       for i = 1, 20000 do tty.stdout:write(text) end
       local more = size() - before
-      tty.stdout:write(more < 4000 and "" or more .. " KB more")
+      tty.stdout:write(more < 12000 and "" or more .. " KB more")
     ]])
     assert.equal("20001000\n", out)
   end)

@@ -977,6 +977,11 @@ void neap__processes_end(neap__loop *loop);
 /* Forgets those that outlived their loops. */
 void neap__strays_free(neap_runtime *rt);
 
+/* ---- ttymode.c: modes of terminals ----------------------------------------------- */
+
+/* Takes back what the runtime has changed. */
+void neap__tty_restore(const neap_runtime *rt);
+
 /* ---- report.c: exception handlers, what the developer gets to read ------------ */
 
 /* Calls the loop's exception handler with the context table on top. [-1, +0, m] */

@@ -395,6 +395,7 @@ int neap_shutdown(neap_runtime *rt) {
     forced += neap__loop_close(loop, rt->L);
     loop = rt->loops;
   }
+  neap__tty_restore(rt);
   rt->shut = true;
   atomic_store(&rt->interrupt, 0);
   return forced;

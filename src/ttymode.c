@@ -27,6 +27,7 @@ typedef struct terminal terminal;
 typedef struct guard {
   terminal *terminal; /* NULL: taken back */
   struct guard *next; /* the one before it */
+  const neap_runtime *rt;
   enum mode mode;
 } guard;
 
@@ -130,7 +131,9 @@ static int push(guard *g, int fd, enum mode mode) {
   if (t != NULL) {
     status = apply(t, mode);
     if (status == 0) {
-      *g = (guard){.terminal = t, .next = t->guards, .mode = mode};
+      g->terminal = t;
+      g->next = t->guards;
+      g->mode = mode;
       t->guards = g;
     } else {
       put(t);
@@ -157,6 +160,22 @@ static void take_back(guard *g) {
   pthread_mutex_unlock(&mutex);
 }
 
+static guard *find(const neap_runtime *rt) {
+  guard *g = NULL;
+  pthread_mutex_lock(&mutex);
+  for (const terminal *t = terminals; t != NULL && g == NULL; t = t->next)
+    for (g = t->guards; g != NULL && g->rt != rt;)
+      g = g->next;
+  pthread_mutex_unlock(&mutex);
+  return g;
+}
+
+void neap__tty_restore(const neap_runtime *rt) {
+  guard *g;
+  while ((g = find(rt)) != NULL)
+    take_back(g);
+}
+
 /* ---- functions --------------------------------------------------------------------- */
 
 static int not_a_terminal(lua_State *L, int status, const char *op) {
@@ -171,7 +190,7 @@ static int l_mode(lua_State *L) {
   int fd = neap__tty_fd(L, 2);
   if (fd < 0) return not_a_terminal(L, UV_ENOTTY, "tcgetattr");
   guard *g = lua_newuserdatauv(L, sizeof *g, 0);
-  *g = (guard){.terminal = NULL};
+  *g = (guard){.rt = rt};
   neap__push_class(L, rt, NEAP__K_TTYMODE);
   lua_setmetatable(L, -2);
   int status = push(g, fd, mode);
