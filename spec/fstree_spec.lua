@@ -123,18 +123,21 @@ describe("folders", function()
   end)
 
   it("are removed however many there are, and however deep", function()
-    local wide, deep = many(2000), many(1200)
+    local wide = many(1000)
     for i = 1, wide, 10 do make(("wide/%d/x"):format(i)) end
     for i = 1, wide do assert(fs.write_file(at("wide/f" .. i), "")) end
     assert.is_true(fs.remove(at "wide", { recursive = true }))
     -- deeper than a path can name
-    local script = ([[cd "$1" && for i in $(seq %d); do mkdir d ddddddd && touch d/f && cd d; done]])
-      :format(deep)
-    assert(os.execute("sh -c '" .. script .. "' sh " .. at()))
+    local deep = ("/ddd"):rep(900)
+    assert(fs.mkdir(at "a" .. deep, { parents = true }))
+    assert(fs.mkdir(at "b" .. deep, { parents = true }))
+    assert(fs.write_file(at "b/ddd/file", ""))
+    assert(fs.mkdir(at "b/ddd/other"))
+    assert(fs.rename(at "b", at "a" .. deep .. "/b"))
     local before = helper.descriptors()
-    assert.is_true(fs.remove(at "d", { recursive = true }))
+    assert.is_true(fs.remove(at "a", { recursive = true }))
     assert.equal(before, helper.descriptors())
-    assert.same({ { name = "ddddddd", type = "directory" } }, fs.scandir(at()))
+    assert.same({}, fs.scandir(at()))
   end)
 
   it("are removed by several at once", function()
@@ -154,9 +157,9 @@ describe("folders", function()
 
   it("that are exchanged for links meanwhile lead nowhere else", function()
     make "keep/x"
-    for i = 1, 200 do make(("keep/y%d"):format(i)) end
+    for i = 1, 50 do make(("keep/y%d"):format(i)) end
     local count = #fs.scandir(at "keep")
-    for _ = 1, 20 do
+    for _ = 1, 8 do
       for i = 1, 30 do make(("t/%d/x"):format(i)) end
       local removal = neap.create_task(fs.remove, at "t", { recursive = true })
       for i = 30, 1, -1 do
@@ -175,8 +178,9 @@ describe("folders", function()
 
   it("can be left half removed by a cancellation, and no descriptor open", function()
     local before = helper.descriptors()
-    for i = 1, many(500) do make(("t/%d/x"):format(i)) end
-    local task = helper.start(fs.remove, at "t", { recursive = true })
+    for i = 1, many(200) do make(("t/%d/x"):format(i)) end
+    local task = neap.create_task(fs.remove, at "t", { recursive = true })
+    neap.sleep(0)
     task:cancel()
     assert.is_true(helper.is_cancelled(catch(task.await, task)))
     assert.equal(before, helper.descriptors())

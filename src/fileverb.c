@@ -397,8 +397,9 @@ static void undo_mkstemp(neap__fsop *op) {
 static int flags_of(const char *mode) {
   int flags;
   bool plus = false, binary = false;
-  char first = *mode++;
-  for (; *mode != '\0'; mode++) {
+  char first = *mode;
+  if (first == '\0') return -1;
+  for (mode++; *mode != '\0'; mode++) {
     bool *seen = *mode == '+' ? &plus : *mode == 'b' ? &binary : NULL;
     if (seen == NULL || *seen) return -1;
     *seen = true;
