@@ -101,7 +101,8 @@ describe("folders", function()
   end)
 
   it("are removed with all that is in them", function()
-    make("t/a/b/c/d", "t/a/e", "t/f/", "keep/x", "t/link->../keep", "t/file->../keep/x", "t/none->zz")
+    make("t/a/b/c/d", "t/a/e", "t/f/", "keep/x", "t/link->../keep",
+      "t/file->../keep/x", "t/none->zz")
     assert.equal("ENOTEMPTY", select(2, fs.remove(at "t")).code)
     assert.is_true(fs.remove(at "t", { recursive = true }))
     assert.is_false(fs.exists(at "t"))

@@ -163,8 +163,7 @@ describe("watching", function()
       assert.equal(watcher, closing)
       kept = watcher
       for change in watcher, nil, nil, closing do
-        assert.equal("a", change.name)
-        break
+        if change.name == "a" then break end
       end
     end)
     neap.sleep(0)
