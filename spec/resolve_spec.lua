@@ -206,6 +206,64 @@ describe("libuv's threads", function()
   end)
 end)
 
+describe("slow names on libuv's threads", function()
+  it("leave threads to files, and are let go at once", function()
+    local wrap = "unshare -rmn sh -c 'ip link set lo up && mount --bind resolv.conf "
+      .. "/etc/resolv.conf && \"$@\"' sh"
+    if not os.execute(wrap:gsub("%-%-bind resolv.conf", "--bind /dev/null") .. " true 2>/dev/null")
+    then
+      pending "this system gives no name spaces to put a resolv.conf into"
+    end
+    local result = helper.run([[
+      local neap, net, fs = require "neap", require "neap.net", require "neap.fs"
+      local silent = assert(net.udp { host = "127.0.0.1", port = 53 })
+      local loop, tasks = neap.get_event_loop(), {}
+      for i = 1, 10 do tasks[i] = neap.create_task(net.resolve, "slow" .. i .. ".test") end
+      assert(silent:recv()) -- the first one is being asked for
+      print(require "neap.core.dns".backend(), require "neap.core.dns".pending())
+      local began = loop:time()
+      for _ = 1, 20 do assert(fs.stat ".") end
+      for i = 1, 10 do tasks[i]:cancel() end
+      for i = 1, 10 do pcall(tasks[i].await, tasks[i]) end
+      print(loop:time() - began < 0.5)
+    ]], {
+      files = { ["resolv.conf"] = "nameserver 127.0.0.1\n" },
+      env = "NEAP_RESOLVER=libuv RES_OPTIONS='timeout:1 attempts:1' " .. wrap,
+    })
+    assert.same({ out = "libuv\t2\t8\ntrue\n", err = "", code = 0 }, result)
+  end)
+end)
+
+describe("without descriptors left", function()
+  it("names and sockets are refused, and work again afterwards", function()
+    local result = helper.run([[
+      local neap, net = require "neap", require "neap.net"
+      local core = require "neap.core.test"
+      local server = assert(net.udp { host = "127.0.0.1" })
+      local _, port = server:address()
+      local opts = { servers = { "127.0.0.1:" .. port }, timeout = 10 }
+      local taken = {}
+      repeat
+        local r, w = core.pipe()
+        taken[#taken + 1], taken[#taken + 2] = r, r and w
+      until not r
+      taken[#taken + 1] = core.fd_dup(0)
+      local list, err = net.resolve("x.test", opts)
+      print(list, err.code:match "^E" ~= nil)
+      print(select(2, net.udp()).code)
+      for _, fd in ipairs(taken) do core.fd_close(fd) end
+      neap.create_task(function()
+        local q, host, from = server:recv()
+        server:send(q:sub(1, 2) .. "\x81\x83" .. q:sub(5), host, from)
+      end)
+      opts.family = "inet"
+      print(select(2, net.resolve("x.test", opts)).code)
+    ]], { env = "ulimit -n 24;" })
+    if not has_cares then pending "needs c-ares" end
+    assert.same({ out = "nil\ttrue\nEMFILE\nEAI_NONAME\n", err = "", code = 0 }, result)
+  end)
+end)
+
 local define = has_cares and describe or pending
 define("servers", function()
   local server

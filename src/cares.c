@@ -22,6 +22,8 @@
 
 #include <ares.h>
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #define FUNCTIONS(X)                                                           \
   X(ares_library_init)                                                         \
@@ -62,11 +64,23 @@ typedef struct watch {
 
 /* ---- the library --------------------------------------------------------------------- */
 
-static bool load(struct neap__cares *api) {
-  static const char *const files[] = {"libcares.so.2", "libcares.2.dylib"};
-  void *library = NULL;
-  for (size_t i = 0; library == NULL && i < sizeof files / sizeof *files; i++)
-    library = dlopen(files[i], RTLD_NOW | RTLD_LOCAL);
+#ifdef __APPLE__
+#define LIBRARY "libcares.2.dylib"
+#else
+#define LIBRARY "libcares.so.2"
+#endif
+
+/* Whether the process has all descriptors that it may have. */
+static bool out_of_descriptors(void) {
+  int fd = open("/", O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) close(fd);
+  return fd < 0;
+}
+
+/* False, and *again where it may be there another time. */
+static bool load(struct neap__cares *api, bool *again) {
+  void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  *again = library == NULL && out_of_descriptors();
   if (library == NULL) return false;
   void *symbol;
 #define X(name)                                                                \
@@ -80,14 +94,15 @@ static bool load(struct neap__cares *api) {
 
 bool neap__cares_load(neap_runtime *rt) {
   if (rt->cares_tried) return rt->cares != NULL;
+  bool again = false;
   struct neap__cares *api = neap__block_try(rt, sizeof *api);
   if (api == NULL) return false;
-  rt->cares_tried = true;
-  if (load(api)) {
+  if (load(api, &again)) {
     rt->cares = api;
   } else {
     neap__block_free(rt, api);
   }
+  rt->cares_tried = !again;
   return rt->cares != NULL;
 }
 

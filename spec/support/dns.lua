@@ -51,7 +51,8 @@ local Server = {}
 Server.__index = Server
 
 --- A server. `answers`: name -> what is answered: a list of addresses, "nxdomain",
---- "servfail", "refused", "truncated"; false: nothing; a function of the type ("A", "AAAA") that gives
+--- "servfail", "refused", "truncated"; false: nothing; a function of the type ("A", "AAAA")
+--- that gives
 --- one of these and may wait.
 function M.start(answers)
   local self = setmetatable({ answers = answers, asked = {}, tasks = {} }, Server)
