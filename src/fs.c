@@ -34,6 +34,11 @@ static neap_aborted fs_abort(neap_wait *wait) {
 }
 
 static void op_free(neap__fsop *op) {
+  uv_dirent_t entry;
+  /* libuv loses the last entry of a list that was not gone through to its end. */
+  if (op->fs.fs_type == UV_FS_SCANDIR)
+    while (uv_fs_scandir_next(&op->fs, &entry) == 0) {
+    }
   uv_fs_req_cleanup(&op->fs);
   free(op->data);
   neap__req_free(&op->req);
