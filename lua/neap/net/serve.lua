@@ -30,16 +30,19 @@ end
 
 -- ---- connections -----------------------------------------------------------------------
 
---- An error that says no more than that the peer went away, or would not talk as agreed.
+--- An error that says no more than that the peer went away.
 local function is_peers(err)
-  return neap.OSError:is(err) and (GONE[err.code] or err.handshake) or false
+  return neap.OSError:is(err) and GONE[err.code] or false
 end
 
 --- Lets go of a connection whose task has ended.
 local function ended(server, task)
   local stream = server._connections[task]
+  if not stream then return end -- there was no memory to begin it
   server._connections[task] = nil
   server._count = server._count - 1
+  server._change:set()
+  if server._closed and server._count == 0 then server._ended:set() end
   stream:close() -- it is open when the task was cancelled before it began
   if not task:cancelled() then
     local err, loop = task:exception(), neap.get_running_loop()
@@ -47,8 +50,6 @@ local function ended(server, task)
       report(loop, "Unhandled error in a connection handler of neap.net.serve", err, task)
     end
   end
-  server._change:set()
-  if server._closed and server._count == 0 then server._ended:set() end
 end
 
 --- The first part of a connection with TLS.
@@ -60,7 +61,7 @@ end
 local function connection(server, stream)
   local _stream <close> = stream
   if server._tls then
-    local fine, ok, err = pcall(handshake, server, stream)
+    local fine, ok, err = neap.pcall(handshake, server, stream)
     if not fine and not neap.TimeoutError:is(ok) then error(ok, 0) end
     if not fine or not ok then
       if neap.get_running_loop():get_debug() then
@@ -73,11 +74,12 @@ local function connection(server, stream)
   server._handler(stream, server)
 end
 
+--- Where memory runs out it raises, and the stream is still the caller's.
 local function begin(server, stream)
   local task = neap.create_task(connection, server, stream)
+  task:add_done_callback(server._on_end)
   server._connections[task] = stream
   server._count = server._count + 1
-  task:add_done_callback(server._on_end)
 end
 
 -- ---- accepting -----------------------------------------------------------------------
@@ -96,31 +98,42 @@ end
 
 local function has_room(server) return server._count < server._limit end
 
+--- True when a connection has begun, or nil and why not.
+local function accept_one(server, listener)
+  local stream, err = listener:accept()
+  if not stream then return nil, err end
+  local guard <close> = setmetatable({ stream }, { __close = function(g)
+    if g[1] then g[1]:close() end
+  end })
+  -- Another listener of this server may have been faster.
+  while not has_room(server) and not listener:is_closed() do wait_change(server) end
+  if listener:is_closed() then return true end
+  begin(server, stream)
+  guard[1] = nil
+  return true
+end
+
+--- The task of a listener. Nothing but a cancellation and its close ends it, not even
+--- that there is no memory.
 local function accept(server, listener)
   local _listener <close> = listener
   local failing = false
-  while true do
-    while not has_room(server) and not listener:is_closed() do wait_change(server) end
-    local stream, err = listener:accept()
-    if stream then
-      failing = false
-      local guard <close> = setmetatable({ stream }, { __close = function(g)
-        if g[1] then g[1]:close() end
-      end })
-      -- Another listener of this server may have been faster.
-      while not has_room(server) and not listener:is_closed() do wait_change(server) end
-      if listener:is_closed() then return end
-      begin(server, stream)
-      guard[1] = nil
-    elseif listener:is_closed() then
-      return
+  while not listener:is_closed() do
+    if not has_room(server) then
+      wait_change(server)
     else
-      if not failing then
-        report(neap.get_running_loop(), ("neap.net.serve cannot accept connections on %s, and "
-          .. "keeps trying"):format(listener), err)
+      local fine, ok, err = neap.pcall(accept_one, server, listener)
+      if fine and ok then
+        failing = false
+      elseif not listener:is_closed() then
+        if not failing then
+          neap.pcall(report, neap.get_running_loop(),
+            ("neap.net.serve cannot accept connections on %s, and keeps trying"):format(listener),
+            fine and err or ok)
+        end
+        failing = true
+        if not neap.pcall(wait_change, server, PAUSE) then neap.sleep(PAUSE) end
       end
-      failing = true
-      wait_change(server, PAUSE)
     end
   end
 end
