@@ -206,6 +206,11 @@ static void tell_end(neap__stream *s) {
     neap__stream_broken(s, status);
     return;
   }
+  if (s->closed) { /* closing it says the rest */
+    s->ended = true;
+    send_out(s);
+    return;
+  }
   queue_out(s, 0);
   if (s->error != 0) return;
   uv_shutdown_t *uv = take_memory(s, sizeof *uv);
