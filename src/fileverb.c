@@ -78,7 +78,7 @@ static int push_read(lua_State *L, neap__file *f) {
 }
 
 static void check_formats(lua_State *L) {
-  neap__reader reader;
+  neap__reader reader = {0};
   neap__reader_want_formats(L, &reader, 2);
 }
 
@@ -134,15 +134,15 @@ static void check_until(lua_State *L) {
   size_t n;
   luaL_checklstring(L, 2, &n);
   luaL_argcheck(L, n > 0, 2, "the separator is empty");
-  luaL_argcheck(L, luaL_optinteger(L, 3, NEAP__READ_LIMIT) > 0, 3,
+  luaL_argcheck(L, luaL_optinteger(L, 3, (lua_Integer)NEAP__READ_LIMIT) > 0, 3,
                 "a limit of 1 or more expected");
 }
 
 static void begin_until(lua_State *L, neap__file *f) {
   size_t n;
   const char *separator = lua_tolstring(L, 2, &n);
-  lua_Integer limit =
-      lua_isnoneornil(L, 3) ? NEAP__READ_LIMIT : lua_tointeger(L, 3);
+  lua_Integer limit = lua_isnoneornil(L, 3) ? (lua_Integer)NEAP__READ_LIMIT
+                                            : lua_tointeger(L, 3);
   neap__reader_want_until(&f->in, separator, n, (size_t)limit);
   at_once(f);
 }
@@ -156,7 +156,8 @@ static bool quick_until(lua_State *L, neap__file *f) {
 
 static void check_write(lua_State *L) {
   for (int i = lua_gettop(L); i > 1; i--)
-    luaL_checkstring(L, i); /* numbers become strings */
+    if (lua_type(L, i) != LUA_TSTRING)
+      luaL_checkstring(L, i); /* numbers become strings */
 }
 
 /* Makes room in `out` for n bytes more. */
@@ -204,14 +205,21 @@ static enum neap__job step_write(lua_State *L, neap__file *f) {
 }
 
 static bool quick_write(lua_State *L, neap__file *f) {
-  size_t all = f->out_len;
-  for (int i = lua_gettop(L); i > 1 && all < CHUNK; i--)
+  int top = lua_gettop(L);
+  size_t all = 0, most = f->out_len < CHUNK ? CHUNK - f->out_len : 0;
+  for (int i = 2; i <= top && all < most; i++)
     all += lua_rawlen(L, i);
-  if (f->eager && all > 0) return false;
-  if (f->writable && (all >= CHUNK || !reserve(f, all - f->out_len)))
-    return false;
+  if (f->writable && (all >= most || !reserve(f, all))) return false;
   begin_write(L, f);
-  if (f->status == 0) step_write(L, f);
+  if (f->status < 0) return true;
+  for (int i = 2; i <= top; i++) {
+    size_t len;
+    const char *data = lua_tolstring(L, i, &len);
+    if (len == 0) continue;
+    memcpy(f->out + f->out_len, data, len);
+    f->out_len += len;
+    f->wrote = true;
+  }
   return true;
 }
 

@@ -116,7 +116,7 @@ static int open_beside(const char *path, char *name, size_t folder) {
 /* A new name is not safe on the disk before its folder is. */
 static void sync_folder(const char *path, char *name, size_t folder) {
   memcpy(name, path, folder);
-  strcpy(name + folder, ".");
+  memcpy(name + folder, ".", 2);
   int fd = open_file(name, O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0) return;
   fsync(fd);
@@ -196,11 +196,10 @@ static int open_copy(neap__fsop *op, const struct stat *stat, bool *made) {
   if (fd < 0) return fd;
   struct stat there;
   int status = 0;
-  if (fstat(fd, &there) < 0)
-    status = neap__fs_errno();
-  else if (there.st_dev == stat->st_dev && there.st_ino == stat->st_ino)
+  bool failed = fstat(fd, &there) < 0;
+  if (!failed && there.st_dev == stat->st_dev && there.st_ino == stat->st_ino)
     status = UV_EINVAL; /* onto itself */
-  else if (S_ISREG(there.st_mode) && ftruncate(fd, 0) < 0)
+  else if (failed || (S_ISREG(there.st_mode) && ftruncate(fd, 0) < 0))
     status = neap__fs_errno();
   if (status == 0) return fd;
   neap__fs_close(fd);

@@ -46,6 +46,7 @@ static int enter(tree *t, int parent, const char *name) {
     size_t cap = t->cap == 0 ? 16 : t->cap * 2;
     level *levels = realloc(t->levels, cap * sizeof *levels);
     if (levels == NULL) return UV_ENOMEM;
+    memset(levels + t->cap, 0, (cap - t->cap) * sizeof *levels);
     t->levels = levels;
     t->cap = cap;
   }
@@ -133,6 +134,7 @@ static int empty(neap__fsop *op, tree *t) {
   for (;;) {
     if (neap__fs_stopped(op)) return UV_ECANCELED;
     level *top = &t->levels[t->n - 1];
+    if (top->dir == NULL) return UV_EBADF; /* never: the innermost is open */
     errno = 0;
     struct dirent *entry = readdir(top->dir);
     if (entry == NULL && errno != 0 && errno != ENOENT) return neap__fs_errno();

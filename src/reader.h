@@ -12,7 +12,7 @@
 #include "internal.h"
 
 /* How long a line, or what ends with a separator, may be when nobody says. */
-#define NEAP__READ_LIMIT (1024 * 1024)
+#define NEAP__READ_LIMIT ((size_t)1 << 20)
 
 typedef struct neap__format {
   /* 'l' 'L' 'a' 'n' '#': that many, '+': some, 'x': exactly, 'u': until */
