@@ -268,6 +268,31 @@ describe("neap.net.connect with several addresses", function()
     end
   end)
 
+  it("closes the connections that come second", function()
+    local first, port = listen "127.0.0.1"
+    local listeners = { first, (listen("127.0.0.2", port)), (listen("127.0.0.3", port)) }
+    for _ = 1, 20 do
+      local stream = keep(net.connect("example", port, loopback(3, 0)))
+      local winner = stream:peer()
+      local alive = 0
+      for i, listener in ipairs(listeners) do
+        -- The others were made as well, or have not got so far.
+        local ok, other = pcall(neap.wait_for, listener.accept, 0.002, listener)
+        if ok then
+          keep(other)
+          if "127.0.0." .. i == winner and other:peer() == "127.0.0.1" then
+            alive = alive + 1
+          else
+            local data, err = other:read "a"
+            assert.is_true(data == "" or err ~= nil)
+          end
+        end
+      end
+      assert.equal(1, alive)
+      stream:abort()
+    end
+  end)
+
   it("lets the families take turns", function()
     local order = {}
     local port = unused()

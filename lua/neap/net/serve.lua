@@ -201,14 +201,12 @@ function Server:__close(err)
   self:shutdown(err == nil and self._grace or 0)
 end
 
---- Address of the (first) listener: host, port, or "unix:/path". After the
---- close what it was.
+--- Address of the listener, as net.connect takes it: host and port, or "unix:/path".
+--- After the close what it was.
 ---@return string host
 ---@return integer? port
----@return string family
 function Server:address()
-  local address = self._address
-  return address[1], address[2], address[3]
+  return table.unpack(self._address, 1, self._address.n)
 end
 
 --- How many connections there are.
