@@ -99,6 +99,8 @@ void neap__stream_arrived(neap__stream *stream);
 /* Adds bytes for the peer, unfiltered, to be flushed. False: no memory, and then
  * stream->error is set. */
 bool neap__stream_raw(neap__stream *stream, const char *data, size_t n);
+/* Makes room for n of them at once. */
+bool neap__stream_reserve(neap__stream *stream, size_t n);
 /* Bytes for the peer, as from a program that does not wait. */
 void neap__stream_put(neap__stream *stream, const char *data, size_t n);
 /* Gives libuv what there is. */

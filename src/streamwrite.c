@@ -297,19 +297,28 @@ void neap__stream_unsoil(neap__stream *s) {
 
 /* ---- bytes ----------------------------------------------------------------------------- */
 
+static bool set_room(neap__stream *s, size_t cap) {
+  char *out = neap__alloc(s->io.loop->rt, s->out, s->out_cap, cap);
+  if (out == NULL) {
+    neap__stream_broken(s, UV_ENOMEM);
+    return false;
+  }
+  s->out = out;
+  s->out_cap = cap;
+  return true;
+}
+
+bool neap__stream_reserve(neap__stream *s, size_t n) {
+  return s->out_cap - s->out_len >= n || set_room(s, s->out_len + n);
+}
+
 bool neap__stream_raw(neap__stream *s, const char *data, size_t n) {
   if (s->error != 0) return false;
   if (n > s->out_cap - s->out_len) {
     size_t cap = s->out_cap < 256 ? 256 : s->out_cap * 2;
     while (cap - s->out_len < n)
       cap *= 2;
-    char *out = neap__alloc(s->io.loop->rt, s->out, s->out_cap, cap);
-    if (out == NULL) {
-      neap__stream_broken(s, UV_ENOMEM);
-      return false;
-    }
-    s->out = out;
-    s->out_cap = cap;
+    if (!set_room(s, cap)) return false;
   }
   memcpy(s->out + s->out_len, data, n);
   s->out_len += n;

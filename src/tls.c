@@ -137,9 +137,7 @@ static void shake(neap__tls_conn *conn) {
 static void decrypt(neap__tls_conn *conn, size_t n) {
   neap__tls *tls = conn->tls;
   neap__reader *in = &conn->stream->in;
-  size_t want = n < 512                        ? 512
-                : n < SSL3_RT_MAX_PLAIN_LENGTH ? n
-                                               : SSL3_RT_MAX_PLAIN_LENGTH;
+  size_t want = n + 256; /* a record may have begun before */
   while (!conn->finished) {
     size_t room, got;
     char *to = neap__reader_space(in, want, &room);
@@ -151,6 +149,7 @@ static void decrypt(neap__tls_conn *conn, size_t n) {
     int result = tls->SSL_read_ex(conn->ssl, to, room, &got);
     if (result == 1) {
       neap__reader_added(in, got);
+      want = 1;
       continue;
     }
     conn->answers += drain(conn);
@@ -217,6 +216,9 @@ static int send_plain(neap__stream *s, const char *data, size_t n) {
   neap__tls *tls = conn->tls;
   if (conn->state == NEAP__TLS_FAILED) return UV_EPROTO;
   if (conn->state == NEAP__TLS_SHAKES) return UV_EBUSY;
+  if (n >= SSL3_RT_MAX_PLAIN_LENGTH &&
+      !neap__stream_reserve(s, n + n / 128 + 512)) /* with the records' heads */
+    return s->error;
   for (;;) {
     size_t written;
     tls->ERR_clear_error();
