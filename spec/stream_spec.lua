@@ -232,40 +232,38 @@ describe("a stream", function()
   end)
 
   it("gives each line once when a finalizer reads, too", function()
-    local a, b = pair()
-    local stopped = not collectgarbage "isrunning"
-    collectgarbage "restart"
-    local line, total = ("x"):rep(300), 4000
-    local writer = neap.create_task(function()
-      for _ = 1, total do a:write(line, "\n") end
-      a:close()
-    end)
-    local others, refused, mine = 0, 0, 0
-    local function litter()
-      setmetatable({}, { __gc = function()
+    -- In a program of its own: how often the collector runs depends on all that there is.
+    local result = helper.run [[
+      local neap = require "neap"
+      local a, b = require "neap.net".pair()
+      local line, total = ("x"):rep(300), 4000
+      local writer = neap.create_task(function()
+        for _ = 1, total do a:write(line, "\n") end
+        a:close()
+      end)
+      local others, refused, mine = 0, 0, 0
+      local function finalizer()
         local ok, value = pcall(b.read, b)
         if ok and value then others = others + 1 end
-      end })
-    end
-    while true do
-      litter()
-      local ok, one, two = pcall(b.read, b, "l", "l")
-      if not ok then
-        assert.matches("a finalizer has read from the same stream", one)
-        refused = refused + 1
-      elseif one == nil then
-        break
-      else
-        assert.is_true(one == line and (two == line or two == nil))
-        mine = mine + (two and 2 or 1)
       end
-    end
-    collectgarbage()
-    collectgarbage()
-    if stopped then collectgarbage "stop" end
-    writer:await()
-    assert.equal(total, mine + others)
-    assert.is_true(others > 0 and refused > 0)
+      while true do
+        setmetatable({}, { __gc = finalizer })
+        local ok, one, two = pcall(b.read, b, "l", "l")
+        if not ok then
+          assert(one:find "a finalizer has read from the same stream", one)
+          refused = refused + 1
+        elseif one == nil then
+          break
+        else
+          assert(one == line and (two == line or two == nil))
+          mine = mine + (two and 2 or 1)
+        end
+      end
+      writer:await()
+      assert(others > 0 and refused > 0)
+      print(mine + others - total)
+    ]]
+    assert.same({ out = "0\n", err = "", code = 0 }, result)
   end)
 
   it("names the argument that is wrong", function()
