@@ -270,7 +270,11 @@ function M.connect(host, port, opts)
   options.argument(host, "host", 1, NAME, 2)
   local path = host:match "^unix:(.*)$"
   if path then
-    if opts == nil then opts = port end
+    if opts == nil then
+      opts = port
+    elseif port ~= nil then
+      error(("bad argument #2 to '%s' (a Unix socket has no port)"):format(NAME), 2)
+    end
     opts = options.check(opts, SPEC, opts == port and 2 or 3, NAME, 2)
     if path == "" then
       error(("bad argument #1 to '%s' (there is no path in 'unix:')"):format(NAME), 2)
