@@ -416,7 +416,7 @@ static int l_gc(lua_State *L) {
   if (io == NULL) return 0;
   if (io->open) {
     io->owned = false;
-    neap__stream_close(of(io));
+    if (!of(io)->closed) neap__stream_close(of(io));
   } else {
     neap__io_disown(io);
   }
