@@ -207,7 +207,8 @@ describe("a server", function()
     for i = 1, n do
       tasks[i] = neap.create_task(function()
         local stream = net.connect(host, port)
-        if stream then stream[i % 3 == 0 and "reset" or i % 3 == 1 and "close" or "abort"](stream) end
+        local how = ({ [0] = "reset", "close", "abort" })[i % 3]
+        if stream then stream[how](stream) end
       end)
     end
     soon(neap.gather, tasks)

@@ -368,9 +368,8 @@ describe("a pipe on a bad network", function()
   end)
 
   it("goes both ways at once until both ends", function()
-    local a, b, left, right = nil, nil, nil, nil
-    a, left = link { up = { split = 100 }, down = { split = 77 } }
-    right, b = link { up = { split = 33 } }
+    local a, left = link { up = { split = 100 }, down = { split = 77 } }
+    local right, b = link { up = { split = 33 } }
     local up, down = TEXT:rep(30), TEXT:reverse():rep(25)
     send(a, up)
     send(b, down)
