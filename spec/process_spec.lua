@@ -154,10 +154,13 @@ describe("Process:kill", function()
   end)
 
   it("stops and continues", function()
-    local child <close> = ready "echo ready; read line; echo $line"
+    local child <close> = ready("echo ready; read line; echo $line", { stdin = "pipe" })
     child:kill "SIGSTOP"
-    child:kill "SIGCONT"
+    child.stdin:write "text\n"
+    while children.state(child.pid) ~= "T" do neap.sleep(0.001) end
     assert.is_true(child:is_running())
+    child:kill "SIGCONT"
+    assert.equal("text", child.stdout:read())
   end)
 
   it("gives nil and an error once it has ended", function()
