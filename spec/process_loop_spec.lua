@@ -140,7 +140,7 @@ describe("A process", function()
   end)
 
   it("belongs to the loop that it was started in", function()
-    local child <close> = ready "echo ready; sleep 100"
+    local child <close> = ready "echo ready; exec sleep 100"
     run(function()
       assert.matches("it belongs to another event loop", helper.catch(child.wait, child))
       assert.matches("it belongs to another event loop", helper.catch(child.close, child))
@@ -180,7 +180,7 @@ describe("Cancelled at any wait", function()
     local before = children.descriptors()
     local pids = {}
     local waits = test.cancel_sweep(function()
-      local child <close> = shell("trap 'exit 7' TERM; cat; sleep 100", { stdin = "pipe",
+      local child <close> = shell("cat; exec sleep 100", { stdin = "pipe",
         stdout = "pipe" })
       pids[#pids + 1] = child.pid
       child.stdin:write(("x"):rep(1000))
@@ -198,7 +198,7 @@ describe("Cancelled at any wait", function()
   it("close ends the process", function()
     local pids = {}
     test.cancel_sweep(function()
-      local child = shell "sleep 100"
+      local child = shell "exec sleep 100"
       pids[#pids + 1] = child.pid
       child:close()
     end)

@@ -121,7 +121,7 @@ describe("Process:wait", function()
   end)
 
   it("is named by a dump, with the child", function()
-    local child <close> = ready "echo ready; sleep 100"
+    local child <close> = ready "echo ready; exec sleep 100"
     local task = helper.start(child.wait, child)
     local text = ("'Process:wait' for <Process %d running>"):format(child.pid)
     assert.truthy(tostring(neap.all_tasks()):find(text, 1, true))
@@ -143,7 +143,7 @@ end)
 
 describe("Process:kill", function()
   it("sends SIGTERM, or what it is told to", function()
-    local child <close> = ready "echo ready; sleep 100"
+    local child <close> = ready "echo ready; exec sleep 100"
     assert.is_true(child:kill())
     assert.same({ nil, "SIGTERM" }, { child:wait() })
     for _, signal in ipairs { "SIGINT", 2 } do
@@ -196,7 +196,7 @@ describe("Process:close", function()
     for _, run in ipairs { helper.direct, helper.in_task } do
       local child
       run(function()
-        local closed <close> = ready "echo ready; sleep 100"
+        local closed <close> = ready "echo ready; exec sleep 100"
         child = closed
         assert.is_true(child:is_running())
       end)
@@ -239,7 +239,7 @@ describe("Process:close", function()
   end)
 
   it("wakes those who wait for its end or read from it", function()
-    local child = ready "echo ready; sleep 100"
+    local child = ready "echo ready; exec sleep 100"
     local waiter = helper.start(child.wait, child)
     local reader = helper.start(child.stdout.read, child.stdout, "l")
     child:close()
@@ -261,7 +261,7 @@ describe("Process:close", function()
   end)
 
   it("asks it to end also where nobody can wait", function()
-    local child = ready "echo ready; sleep 100"
+    local child = ready "echo ready; exec sleep 100"
     local ok, err
     neap.get_event_loop():call_soon(function() ok, err = pcall(child.close, child) end)
     assert.same({ nil, "SIGTERM" }, { child:wait() })
