@@ -2,6 +2,7 @@
 
 local neap = require "neap"
 local net = require "neap.net"
+local process = require "neap.process"
 local test = require "neap.test"
 local helper = require "spec.helper"
 
@@ -235,6 +236,37 @@ describe("neap.net.connect to a Unix socket", function()
     assert.is_false(task:done())
     keep(listener:accept())
     keep(task:await())
+  end)
+end)
+
+describe("neap.net.connect to socat", function()
+  --- Starts it, says a line to what it runs, and ends it.
+  local function try(listen, ...)
+    local socat <close> = assert(process.spawn { "socat", listen, "EXEC:cat", stdin = "null" })
+    local stream, err
+    repeat -- until it is there
+      stream, err = net.connect(...)
+      if not stream then neap.sleep(0.002) end
+    until stream
+    local _stream <close> = stream
+    stream:write "hello\n"
+    assert.equal("hello", stream:read())
+    stream:shutdown()
+    assert.is_nil((stream:read()), err)
+  end
+
+  it("by TCP", function()
+    local port = unused()
+    try(("TCP-LISTEN:%d,bind=127.0.0.1"):format(port), "127.0.0.1", port)
+  end)
+
+  it("by a path and by an abstract name", function()
+    local path = os.tmpname()
+    os.remove(path)
+    try("UNIX-LISTEN:" .. path, "unix:" .. path)
+    os.remove(path)
+    local name = ("neap-%d"):format(unused())
+    try("ABSTRACT-LISTEN:" .. name, "unix:\0" .. name)
   end)
 end)
 
