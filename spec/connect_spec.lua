@@ -306,6 +306,16 @@ describe("neap.net.connect with several addresses", function()
     end
   end)
 
+  it("does not give up one that has not answered because a later one failed", function()
+    local port, listener = dead "127.0.0.1"
+    local opts = loopback(2, 0.001)
+    opts.timeout = 0.03
+    assert.is_true(neap.TimeoutError:is(catch(net.connect, "example", port, opts)))
+    listener:close() -- now both refuse
+    local _, err = net.connect("example", port, opts)
+    assert.equal("ECONNREFUSED", err.code)
+  end)
+
   it("closes the connections that come second", function()
     local first, port = listen "127.0.0.1"
     local listeners = { first, (listen("127.0.0.2", port)), (listen("127.0.0.3", port)) }
