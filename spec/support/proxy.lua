@@ -77,6 +77,7 @@ local function carry(proxy, way, from, to)
       if faults.split then neap.sleep(0) end -- it leaves alone
       data = data:sub(n + 1)
       done = done + n
+      proxy.carried[way] = proxy.carried[way] + n
     end
   end
 end
@@ -144,6 +145,7 @@ function M.start(host, port, faults)
     faults = faults or {},
     change = neap.Event(),
     accepted = 0,
+    carried = { up = 0, down = 0 }, -- bytes of all connections
     tasks = {},
   }, Proxy)
   proxy.host, proxy.port = listener:address()
