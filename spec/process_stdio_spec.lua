@@ -129,6 +129,12 @@ describe("stdin, stdout and stderr", function()
     assert.equal("before\ntext\nerr\n", output:read "a")
   end)
 
+  it("may be files of neap.fs", function()
+    local file <close> = assert(require("neap.fs").open("spec/process_stdio_spec.lua"))
+    local result = assert(process.run { "head", "-c", "19", stdin = file })
+    assert.equal("--- Child processes", result.stdout)
+  end)
+
   it("may be descriptors", function()
     local core = require "neap.core.test"
     local r, w = core.pipe()

@@ -354,6 +354,15 @@ static int l_tostring(lua_State *L) {
   return 1;
 }
 
+/* file:fileno() -> its descriptor. */
+static int l_fileno(lua_State *L) {
+  const neap__file *f = neap__file_at(L, 1);
+  if (f == NULL || f->fd < 0 || f->doomed)
+    return luaL_error(L, "attempt to use a closed file (in 'File:fileno')");
+  lua_pushinteger(L, f->fd);
+  return 1;
+}
+
 static uint64_t holder(const void *object) {
   const neap__file *f = object;
   return f->lock.locked ? f->lock.holder : NEAP__NOBODY;
@@ -387,8 +396,10 @@ void neap__file_opened(neap__file *f, neap__fsop *op, int flags) {
 }
 
 void neap__file_open(lua_State *L, neap_runtime *rt) {
-  static const luaL_Reg methods[] = {
-      {"__gc", l_gc}, {"__tostring", l_tostring}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"__gc", l_gc},
+                                     {"__tostring", l_tostring},
+                                     {"fileno", l_fileno},
+                                     {NULL, NULL}};
   static const neap__teller teller = {.push = describe, .holder = holder};
   neap__new_class(L, rt, NEAP__K_FILE, "neap.fs.File", methods);
   neap__file_add_methods(L, rt);
