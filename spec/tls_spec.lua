@@ -8,6 +8,7 @@ local helper = require "spec.helper"
 local certs = require "spec.support.certs"
 local secure = require "spec.support.secure"
 
+local update_keys = require "neap.core.tls".update_keys
 local catch, start, in_task = helper.catch, helper.start, helper.in_task
 
 local MUCH = ("0123456789abcdef"):rep(1 << 16) -- 1 MB
@@ -17,7 +18,8 @@ local function forward(from, to, n)
   neap.create_task(function()
     while true do
       local data = from:read_some(n)
-      if not data or not to:write(data):flush() then break end
+      if not data or to:is_closed() or not to:write(data) or to:is_closed() then break end
+      to:flush()
     end
     if not to:is_closed() then to:shutdown() end
   end)
@@ -172,6 +174,40 @@ describe("TLS", function()
     assert(client:await())
     b:write "yes\n"
     assert.equal("yes", a:read())
+  end)
+
+  it("changes its keys", function()
+    local a, b = secure.pair()
+    for i = 1, 10 do
+      assert.is_true(update_keys(i % 3 == 0 and b or a))
+      a:write("to ", i, "\n")
+      assert.equal("to " .. i, b:read())
+      b:write("fro ", i, "\n")
+      assert.equal("fro " .. i, a:read())
+    end
+  end)
+
+  it("does not let a peer ask for keys without end", function()
+    local a, x = secure.plain()
+    local y, b = secure.plain()
+    forward(x, y, 1 << 16)
+    local back = neap.create_task(function()
+      for data in function() return y:read_some() end do x:write(data):flush() end
+    end)
+    secure.shake(a, b)
+    back:cancel()
+    local ended = neap.create_task(b.read, b)
+    local most = 0
+    for _ = 1, 40000 do
+      update_keys(a)
+      if a:pending() > 8000 then a:flush() end
+      most = math.max(most, b:pending())
+      if ended:done() then break end
+    end
+    local data, err = ended:await()
+    assert.is_nil(data)
+    assert.equal("ESSLFLOOD", err.code)
+    assert.truthy(most < 1 << 18, most)
   end)
 
   it("half-closes: close_notify ends one direction", function()

@@ -499,10 +499,27 @@ static int l_check(lua_State *L) {
   return 0;
 }
 
+/* update_keys(stream): new keys for both directions of TLS 1.3, for tests. */
+static int l_update_keys(lua_State *L) {
+  neap__stream *s = neap__stream_check(L, neap__rt(L), 1, "update_keys");
+  neap__tls_conn *conn = neap__tls_of(s);
+  if (conn == NULL || conn->state != NEAP__TLS_OPEN) return 0;
+  neap__tls *tls = conn->tls;
+  tls->ERR_clear_error();
+  bool ok = tls->SSL_key_update(conn->ssl, SSL_KEY_UPDATE_REQUESTED) == 1 &&
+            tls->SSL_do_handshake(conn->ssl) == 1;
+  tls->ERR_clear_error();
+  drain(conn);
+  lua_pushboolean(L, ok);
+  return 1;
+}
+
 int neap__open_tls(lua_State *L) {
   neap_runtime *rt = neap_of(L);
-  static const luaL_Reg functions[] = {
-      {"start", l_start}, {"check", l_check}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"start", l_start},
+                                       {"check", l_check},
+                                       {"update_keys", l_update_keys},
+                                       {NULL, NULL}};
   neap__stream_open(L, rt);
   lua_createtable(L, 0, 8);
   neap__set_funcs(L, rt, functions);
