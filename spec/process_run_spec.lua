@@ -69,6 +69,19 @@ describe("neap.process.run", function()
       check = true, stderr = "null" }).message)
   end)
 
+  it("tells of a failure at once, however much was written to stderr", function()
+    local _, err = process.run { "sh", "-c", check = true, [[
+      head -c 40000 /dev/zero | tr '\0' x >&2; echo >&2
+      head -c 40000 /dev/zero | tr '\0' '\n' >&2; printf 'why\n \n' >&2; exit 1]] }
+    assert.equal(80001 + 6, #err.result.stderr)
+    local before = os.clock()
+    err = select(2, process.run { "sh", "-c", check = true, [[
+      for i in 1 2 3 4; do head -c 40000 /dev/zero | tr '\0' x >&2; echo >&2; done
+      echo why >&2; exit 1]] })
+    assert.equal("'sh' exited with code 1: why", err.message)
+    assert.is_true(os.clock() - before < 1)
+  end)
+
   it("ends the program when the time is over", function()
     for _, run in ipairs { helper.direct, helper.in_task } do
       local file <close> = io.tmpfile()

@@ -145,6 +145,14 @@ describe("stdin, stdout and stderr", function()
     core.fd_close(r)
   end)
 
+  it("may not be objects whose fileno is no descriptor", function()
+    for _, fileno in ipairs { 5, function() return -1 end, function() return 1 << 40 end } do
+      assert.error_matches(function()
+        process.spawn { "true", stdin = { fileno = fileno } }
+      end, "bad option 'stdin' to 'neap.process.spawn' %(.*descriptor expected, got table%)")
+    end
+  end)
+
   it("may be objects with a fileno of their own", function()
     local core = require "neap.core.test"
     local r, w = core.pipe()

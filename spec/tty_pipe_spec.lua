@@ -73,6 +73,21 @@ describe("the standard streams #host", function()
     ]])))
   end)
 
+  it("may be missing, all of them", function()
+    local out, code = shell([[
+      $H main.lua <&- >&- 2>&- && $H main.lua <&- && $H main.lua >&- && cat out
+    ]], [[
+      local process = require "neap.process"
+      local result = assert(process.run { "sh", "-c", "read x; ls -l /proc/self/fd/ >&2" })
+      local file <close> = io.open("out", "a")
+      file:write(tostring(tty.stdin), " ", tostring(tty.isatty(tty.stdin)), " ",
+        tostring(result.stderr:find("eventpoll")), "\n")
+      assert(process.run { "true", stdin = "inherit", stdout = "inherit", stderr = "inherit" })
+    ]])
+    assert.equal("nil false nil\nnil false nil\n", (out:gsub("<[^\n]*\n$", "")))
+    assert.equal(0, code)
+  end)
+
   it("do not make pipes of others nonblocking, and leave print as it is", function()
     local out, code = shell([[
       (echo a; sleep 0.05; echo b) | { $H main.lua; cat; } | { sleep 0.1; cat; } >out

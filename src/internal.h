@@ -249,24 +249,25 @@ struct neap__loop {
   size_t ntasks;     /* not done */
   uv_mutex_t mutex;  /* guards `shared` */
   neap_wait *shared;
-  neap__signal *signals;     /* that it listens for */
-  unsigned nhandlers;        /* of signals */
-  struct neap__io *ios;      /* ring of open handles of our modules */
+  neap__signal *signals; /* that it listens for */
+  unsigned nhandlers;    /* of signals */
+  struct neap__io *ios;  /* ring of open handles of our modules */
   /* Called when what was ready has run, or NULL. Runs no Lua. */
   void (*after_turn)(neap__loop *loop);
   struct neap__stream *dirty; /* streams to be flushed then */
-  char *slab;                /* into which streams read */
-  struct neap__poll **polls; /* watched descriptor -> what watches it, or NULL */
+  char *slab;                 /* into which streams read */
+  struct neap__poll *
+      *polls; /* watched descriptor -> what watches it, or NULL */
   size_t npolls;
   struct neap__poll *fresh_polls; /* that the system has not been told of */
   void (*before_poll)(neap__loop *loop); /* or NULL */
   struct neap__resolver *resolvers;      /* channels of c-ares */
   struct neap__query *resolve_line;      /* names that wait for a thread */
   unsigned nresolving;                   /* those that have one */
-  double slow;               /* seconds; slow_callback_duration */
-  neap__waitq settlers;      /* want to know when nothing is ready */
-  bool awaited;              /* somebody waits for the end of its run */
-  bool due_soon;             /* a deadline was armed that is due about now */
+  double slow;                           /* seconds; slow_callback_duration */
+  neap__waitq settlers; /* want to know when nothing is ready */
+  bool awaited;         /* somebody waits for the end of its run */
+  bool due_soon;        /* a deadline was armed that is due about now */
   bool lent, closed, running, stopping, debug, in_turn;
   bool spare; /* closed to the end: the struct may be used again */
 };
@@ -403,6 +404,7 @@ struct neap_runtime {
   neap_task *cancel_list; /* what neap__cancel has still to do */
   uint64_t cancel_mark;   /* how many lists there were */
   uint32_t looks;         /* tasks of this one that are only looked at */
+  unsigned no_standard;   /* bit n: the program has no descriptor n (0 to 2) */
   /* interrupts */
   _Atomic(uv_async_t *)
       async;         /* wakes the loop that runs, or the current one */

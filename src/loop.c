@@ -8,8 +8,10 @@
  */
 #include "stream.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SLOW 0.1 /* seconds that a step may take in debug mode */
 
@@ -85,6 +87,19 @@ static void init_handle(neap__loop *loop, void *handle, bool ref) {
   if (!ref) uv_unref(h);
 }
 
+/* libuv gives up the process when a descriptor of its own is one of the standard ones:
+ * those that the program was started without lead nowhere from now on. */
+static void fill_standard(neap_runtime *rt) {
+  for (int fd = 0; fd <= 2; fd++) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    int got = open("/dev/null", O_RDWR);
+    if (got == fd)
+      rt->no_standard |= 1U << fd;
+    else if (got >= 0)
+      close(got);
+  }
+}
+
 int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out) {
   neap__loop *loop = rt->loops;
   while (loop != NULL && !loop->spare)
@@ -108,6 +123,7 @@ int neap__loop_init(neap_runtime *rt, uv_loop_t *lent, neap__loop **out) {
   loop->uv = lent != NULL ? lent : &loop->own;
   int status = uv_mutex_init(&loop->mutex);
   if (status < 0) return status;
+  if (lent == NULL) fill_standard(rt);
   if (lent == NULL && (status = uv_loop_init(&loop->own)) < 0) {
     uv_mutex_destroy(&loop->mutex);
     return status;

@@ -199,6 +199,7 @@ static int l_open(lua_State *L) {
   lua_settop(L, 2);
   int flags = fcntl((int)fd, F_GETFL);
   if (flags < 0) return neap_refuse(L, uv_translate_sys_error(errno), "open");
+  if (rt->no_standard & 1U << fd) return neap_refuse(L, UV_EBADF, "open");
   uv_handle_type type = uv_guess_handle((uv_file)fd);
   if (type == UV_TTY || type == UV_NAMED_PIPE || type == UV_TCP)
     return open_stream(L, (int)fd, type);
@@ -215,10 +216,10 @@ static int l_open(lua_State *L) {
 
 /* ---- terminals --------------------------------------------------------------------- */
 
-/* isatty(stream, file or descriptor) */
+/* isatty(stream, file or descriptor). nil is none: so is tty.stdin where it is closed. */
 static int l_isatty(lua_State *L) {
   luaL_checkany(L, 1);
-  int fd = neap__tty_fd(L, 1);
+  int fd = lua_isnil(L, 1) ? -1 : neap__tty_fd(L, 1);
   lua_pushboolean(L, fd >= 0 && isatty(fd));
   return 1;
 }

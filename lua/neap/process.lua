@@ -121,13 +121,17 @@ local function environment(options, where)
   return list
 end
 
+local function is_descriptor(value)
+  return math.type(value) == "integer" and value >= 0 and value < 2 ^ 31
+end
+
 --- What the core takes for one of the three, and the stream that the child takes over.
 local function stdio(name, value, where)
   if value == nil or value == "inherit" then
     return name == "stdin" and 0 or name == "stdout" and 1 or 2
   elseif value == "pipe" or value == "null" or (value == "stdout" and name == "stderr") then
     return value
-  elseif math.type(value) == "integer" and value >= 0 and value < 2 ^ 31 then
+  elseif is_descriptor(value) then
     return value
   elseif type(value) == "userdata" or type(value) == "table" then
     local fd, taken = core.descriptor(value)
@@ -135,9 +139,9 @@ local function stdio(name, value, where)
       error(("bad option '%s' to '%s' (%s)"):format(name, where, taken), 4)
     elseif not fd then
       local ok, method = pcall(function() return value.fileno end)
-      if ok and method then fd = method(value) end
+      if ok and type(method) == "function" then fd = method(value) end
     end
-    if math.type(fd) == "integer" then return fd, taken and value or nil end
+    if is_descriptor(fd) then return fd, taken and value or nil end
   end
   error(bad_option(name, where, ("\"inherit\", \"pipe\", \"null\", %sstream, file or descriptor")
     :format(name == "stderr" and "\"stdout\", " or ""),
@@ -226,11 +230,20 @@ local function communicate(process, options, result)
   result.code, result.signal = process:wait()
 end
 
+--- The last line that is not blank, or "". Looks at the end only: there may be a lot.
+local function last_line(text)
+  local stop = #text
+  while stop > 0 and text:find("^%s", stop) do stop = stop - 1 end
+  local start = stop
+  while start > 0 and text:byte(start) ~= 10 do start = start - 1 end
+  return text:sub(start + 1, stop)
+end
+
 --- The error of `check`: how it ended, and the last line that it wrote to stderr.
 local function failure(result, program)
   local how = result.code and ("exited with code %d"):format(result.code)
     or ("was ended by %s"):format(result.signal)
-  local last = (result.stderr or ""):match "([^\n]*)%s*$"
+  local last = last_line(result.stderr or "")
   local err = neap.Error(("'%s' %s%s"):format(program, how, last ~= "" and ": " .. last or ""))
   err.op, err.result = "run", result
   return err
