@@ -411,7 +411,8 @@ static void release(neap_runtime *rt) {
   neap__deadlines_free(rt);
   neap__strays_free(rt);
   neap__tls_free(rt);
-  neap__blocks_free(rt);
+  /* In a lent state the objects live on, and free them. */
+  if (!rt->lent_L) neap__blocks_free(rt);
   neap__alloc(rt, rt->slots, rt->slot_cap * sizeof *rt->slots, 0);
   neap__alloc(rt, rt->free_slots, rt->slot_cap * sizeof *rt->free_slots, 0);
   neap__alloc(rt, rt->pool, rt->pool_cap * sizeof *rt->pool, 0);

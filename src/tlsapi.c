@@ -79,8 +79,12 @@ void neap__tls_unload(neap__tls *tls) {
 void neap__tls_free(neap_runtime *rt) {
   neap__tls *tls = rt->tls;
   if (tls == NULL) return;
-  while (tls->conns != NULL)
+  while (tls->conns != NULL) {
+    neap__stream *stream = tls->conns->stream;
+    stream->filter = NULL;
+    stream->filter_data = NULL;
     neap__tls_conn_free(tls->conns);
+  }
   while (tls->contexts != NULL) {
     tls->contexts->refs = 1;
     neap__tls_context_unref(tls->contexts);

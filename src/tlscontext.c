@@ -4,8 +4,7 @@
  *
  * A context is made on a thread of the pool, which alone knows of it until it is
  * done: reading files and parsing what may be hundreds of certificates takes time. The
- * load holds a reference, so that it survives the task that wanted it. A context is
- * of no loop, and serves clients and servers.
+ * object owns it from then on. A context is of no loop, and serves clients and servers.
  */
 #include "tls.h"
 
@@ -426,6 +425,10 @@ static int load_finish(lua_State *L, neap_wait *wait) {
   bool loaded = l->context->ctx != NULL;
   neap__tls_error error = l->error;
   settle(l->req.loop->rt, l);
+  if (L != NULL && status >= 0 && loaded) {
+    *(neap__tls_context **)lua_touserdata(L, 2) = l->context;
+    l->context = NULL;
+  }
   free_load(l);
   if (L == NULL) return 0;
   if (status < 0) return neap_refuse(L, status, "tls_context");
@@ -538,8 +541,6 @@ static int l_context(lua_State *L) {
     return luaL_error(L, "not enough memory");
   }
   l->context->has_cert = l->strings[CERT] != NULL;
-  *box = l->context;
-  l->context->refs++;
   /* Only fails for a NULL callback. */
   uv_queue_work(l->req.loop->uv, &l->uv, on_load, on_loaded);
   neap__req_started(&l->req);
@@ -554,9 +555,8 @@ static int l_close(lua_State *L) {
   neap__tls_context **box = neap__check(L, rt, 1, NEAP__K_TLS, "tls context");
   neap__tls_context *context = *box;
   *box = NULL;
-  /* The end of the runtime freed what was of it. */
-  if (context != NULL && (context->tls == NULL || rt->tls != NULL))
-    unref(rt, context);
+  /* The end of the runtime has freed it. */
+  if (context != NULL && rt->tls != NULL) unref(rt, context);
   return 0;
 }
 
