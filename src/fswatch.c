@@ -44,7 +44,7 @@ static change *take_first(watcher *w) {
 static void forget(watcher *w) {
   while (w->first != NULL) {
     change *c = take_first(w);
-    neap__alloc(w->io.loop->rt, c, c->size, 0);
+    neap__alloc(w->io.rt, c, c->size, 0);
   }
 }
 
@@ -53,7 +53,7 @@ static void keep(watcher *w, const char *name, int events) {
   if (name == NULL) name = "";
   for (const change *c = w->first; c != NULL; c = c->next)
     if (c->events == events && strcmp(c->name, name) == 0) return;
-  change *c = w->n < MOST ? neap__alloc(w->io.loop->rt, NULL, 0, size) : NULL;
+  change *c = w->n < MOST ? neap__alloc(w->io.rt, NULL, 0, size) : NULL;
   if (c == NULL) {
     w->lost = true;
     return;
@@ -143,7 +143,7 @@ static int push_first(lua_State *L, watcher *w) {
     lua_pushstring(L, w->first->events == UV_RENAME ? "rename" : "change");
     lua_setfield(L, -2, "event");
     change *c = take_first(w);
-    neap__alloc(w->io.loop->rt, c, c->size, 0);
+    neap__alloc(w->io.rt, c, c->size, 0);
   }
   /* Another that waits has its turn, too. */
   if (w->first != NULL || w->lost) neap__waitq_wake(&w->waiters, 0);

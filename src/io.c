@@ -10,17 +10,15 @@
 
 void *neap__io_new(neap_runtime *rt, enum neap__kind kind, size_t size) {
   neap__io *io = neap__block_try(rt, size);
-  if (io != NULL) io->tag = neap__tag(rt, kind);
+  if (io == NULL) return NULL;
+  io->tag = neap__tag(rt, kind);
+  io->rt = rt;
   return io;
 }
 
 static void free_io(neap_runtime *rt, neap__io *io) {
   if (io->drop != NULL) io->drop(io);
   neap__block_free(rt, io);
-}
-
-static neap_runtime *runtime_of(const neap__io *io) {
-  return io->loop->rt;
 }
 
 static void link_in(neap__io *io) {
@@ -62,7 +60,7 @@ static void on_closed(uv_handle_t *uv) {
   neap__io *io = uv->data;
   io->libuv = false;
   io->loop->open_handles--;
-  if (!io->owned) free_io(runtime_of(io), io);
+  if (!io->owned) free_io(io->rt, io);
 }
 
 void neap__io_close(neap__io *io) {
@@ -76,7 +74,7 @@ void neap__io_close(neap__io *io) {
 void neap__io_disown(neap__io *io) {
   neap__io_close(io);
   io->owned = false;
-  if (!io->libuv) free_io(runtime_of(io), io);
+  if (!io->libuv) free_io(io->rt, io);
 }
 
 void neap__io_close_all(neap__loop *loop) {

@@ -19,7 +19,8 @@
 
 typedef struct neap__io neap__io;
 struct neap__io {
-  const void *tag;       /* neap__tag of its kind, for tellers */
+  const void *tag; /* neap__tag of its kind, for tellers */
+  neap_runtime *rt;
   neap__io *next, *prev; /* ring of the loop; NULL when not open */
   neap__loop *loop;
   uv_handle_t *uv;

@@ -151,7 +151,7 @@ static void give_up(neap__io **box) {
 
 /* Makes a stream of the first connection that is ready. */
 static int take(lua_State *L, listener *l) {
-  neap_runtime *rt = l->io.loop->rt;
+  neap_runtime *rt = l->io.rt;
   neap__io **box = neap__io_box(L, rt, NEAP__K_STREAM);
   int status;
   neap__stream *stream = neap__stream_new(
@@ -330,7 +330,7 @@ static void closing(neap__io *io) {
 static void drop(neap__io *io) {
   listener *l = of(io);
   if (l->path != NULL)
-    neap__alloc(io->loop->rt, l->path, strlen(l->path) + 1, 0);
+    neap__alloc(io->rt, l->path, strlen(l->path) + 1, 0);
 }
 
 /* Makes the Listener in `box` of a socket, which is listening. 0 or a UV_E* code, and

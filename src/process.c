@@ -129,7 +129,7 @@ void neap__process_on_exit(uv_process_t *uv, int64_t code, int number) {
 /* ---- the end of its loop -------------------------------------------------------------- */
 
 static void remember(neap__process *p) {
-  neap_runtime *rt = p->io.loop->rt;
+  neap_runtime *rt = p->io.rt;
   neap__stray *stray = neap__alloc(rt, NULL, 0, sizeof *stray);
   if (stray == NULL) return; /* the end of this process will do it */
   *stray = (neap__stray){.next = rt->strays, .pid = p->pid};
@@ -315,7 +315,7 @@ static int close_finish(lua_State *L, neap_wait *wait) {
   neap__io *io = &c->process->io;
   int status = wait->status;
   neap__io_release(io);
-  neap__alloc(io->loop->rt, c, sizeof *c, 0);
+  neap__alloc(io->rt, c, sizeof *c, 0);
   if (L == NULL || status != UV_ECANCELED) return 0;
   return neap__raise_cancelled(L, neap__rt(L));
 }

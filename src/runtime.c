@@ -405,6 +405,7 @@ static void release(neap_runtime *rt) {
   neap__lost_free(rt);
   neap__deadlines_drop(&rt->root); /* of blocks that os.exit never left */
   neap__loops_free(rt);
+  rt->root.future.loop = NULL;
   neap__sites_free(rt);
   neap__shuffle_free(rt);
   neap__watchdog_free(rt);

@@ -36,17 +36,17 @@ typedef struct neap__plain {
 } neap__plain;
 
 static void *take_memory(neap__stream *s, size_t n) {
-  void *memory = neap__alloc(s->io.loop->rt, NULL, 0, n);
+  void *memory = neap__alloc(s->io.rt, NULL, 0, n);
   if (memory == NULL) neap__stream_broken(s, UV_ENOMEM);
   return memory;
 }
 
 static void give_memory(neap__stream *s, void *memory, size_t n) {
-  neap__alloc(s->io.loop->rt, memory, n, 0);
+  neap__alloc(s->io.rt, memory, n, 0);
 }
 
 static void unanchor(neap__stream *s, uint32_t slot) {
-  neap_runtime *rt = s->io.loop->rt;
+  neap_runtime *rt = s->io.rt;
   if (slot != 0) neap__unanchor(rt->L, rt, slot);
 }
 
@@ -298,7 +298,7 @@ void neap__stream_unsoil(neap__stream *s) {
 /* ---- bytes ----------------------------------------------------------------------------- */
 
 static bool set_room(neap__stream *s, size_t cap) {
-  char *out = neap__alloc(s->io.loop->rt, s->out, s->out_cap, cap);
+  char *out = neap__alloc(s->io.rt, s->out, s->out_cap, cap);
   if (out == NULL) {
     neap__stream_broken(s, UV_ENOMEM);
     return false;
@@ -330,7 +330,7 @@ bool neap__stream_raw(neap__stream *s, const char *data, size_t n) {
 static uint32_t anchor(neap__stream *s, lua_State *L, int index) {
   if (L == NULL) return 0;
   lua_pushvalue(L, index);
-  return neap__anchor(L, s->io.loop->rt);
+  return neap__anchor(L, s->io.rt);
 }
 
 /* A large piece without a filter: what the system does not take now is queued, with the
@@ -560,7 +560,7 @@ static void on_lingered(uv_timer_t *uv) {
 
 /* Its bytes get some time to leave. False: it is to be closed now. */
 static bool linger(neap__stream *s) {
-  uv_timer_t *timer = neap__alloc(s->io.loop->rt, NULL, 0, sizeof *timer);
+  uv_timer_t *timer = neap__alloc(s->io.rt, NULL, 0, sizeof *timer);
   if (timer == NULL) return false;
   uv_timer_init(s->io.loop->uv, timer);
   s->io.loop->open_handles++;

@@ -56,7 +56,7 @@ static void put_back(neap__udp *u, neap__packet *p) {
 
 static void free_first(neap__udp *u) {
   neap__packet *p = take_out(u);
-  neap__alloc(u->io.loop->rt, p, sizeof *p + p->len, 0);
+  neap__alloc(u->io.rt, p, sizeof *p + p->len, 0);
 }
 
 static void drop(neap__io *io) {
@@ -108,7 +108,7 @@ static void grant(neap__udp *u) {
 
 static void keep(neap__udp *u, int error, const char *data, size_t len,
                  const struct sockaddr *from) {
-  neap__packet *p = neap__alloc(u->io.loop->rt, NULL, 0, sizeof *p + len);
+  neap__packet *p = neap__alloc(u->io.rt, NULL, 0, sizeof *p + len);
   if (p == NULL) {
     u->missed++;
     return;
@@ -328,7 +328,7 @@ static int send_finish(lua_State *L, neap_wait *wait) {
 
 static int queue(lua_State *L, neap__udp *u, const char *data, size_t len,
                  const struct sockaddr *to) {
-  neap_runtime *rt = u->io.loop->rt;
+  neap_runtime *rt = u->io.rt;
   neap__check_park(rt, L, "Udp:send");
   sending *s = neap__alloc(rt, NULL, 0, sizeof *s + len);
   if (s == NULL) return luaL_error(L, "not enough memory");
