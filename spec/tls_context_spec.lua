@@ -75,6 +75,21 @@ describe("tls_context", function()
     assert.truthy(output:find("peer sent alert: unknown CA", 1, true), output)
   end)
 
+  it("says when OpenSSL is not there, and only then", function()
+    local folder = certs.path "broken"
+    os.execute(("mkdir -p %s; echo no library >%s/libssl.so.3"):format(folder, folder))
+    local output = io.popen(([[LD_LIBRARY_PATH=%s %s -e '
+      local net = require "neap.net"
+      net.pair()
+      local context, err = net.tls_context()
+      print(context, err.code, err.message)
+      print(select(2, net.connect("127.0.0.1", 1, { tls = true })).code)' 2>&1]])
+      :format(folder, helper.host)):read "a"
+    assert.truthy(output:find("nil\tENOSSL\ttls_context: OpenSSL 3 cannot be loaded", 1, true),
+      output)
+    assert.truthy(output:find("ECONNREFUSED", 1, true), output)
+  end)
+
   it("opens a key with its password, and never asks", function()
     local opts = { cert = certs.path "locked.pem", key = certs.path "locked.key" }
     local err = refused(opts)

@@ -329,8 +329,7 @@ static void closing(neap__io *io) {
 
 static void drop(neap__io *io) {
   listener *l = of(io);
-  if (l->path != NULL)
-    neap__alloc(io->rt, l->path, strlen(l->path) + 1, 0);
+  if (l->path != NULL) neap__alloc(io->rt, l->path, strlen(l->path) + 1, 0);
 }
 
 /* Makes the Listener in `box` of a socket, which is listening. 0 or a UV_E* code, and

@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Bytes that a peer may make us write without taking any. */
-#define MAX_ANSWERS (64 * 1024)
+#define MAX_ANSWERS ((size_t)64 * 1024)
 
 /* ---- life ------------------------------------------------------------------------ */
 

@@ -19,7 +19,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#if defined(OPENSSL_VERSION_NUMBER) && OPENSSL_VERSION_NUMBER < 0x30000000L
 #error "the headers of OpenSSL 3 are needed (Debian: libssl-dev)"
 #endif
 
@@ -130,7 +130,7 @@ typedef struct neap__tls {
   neap__tls_conn *conns;
   /* What any connection writes comes out here, and is taken at once. */
   BIO *sink, *source;
-#define NEAP__TLS_MEMBER(name) __typeof__(name) *name;
+#define NEAP__TLS_MEMBER(name) __typeof__(name)(*name); /* NOLINT */
   NEAP__TLS_FUNCTIONS(NEAP__TLS_MEMBER)
 #undef NEAP__TLS_MEMBER
 } neap__tls;

@@ -16,7 +16,7 @@
 #define MAX_SESSIONS 64 /* of a context */
 #define MAX_OF_KEY 4
 #define SERVER_SESSIONS 512 /* of peers that have no tickets */
-#define MAX_FILE (16 * 1024 * 1024)
+#define MAX_FILE ((size_t)16 * 1024 * 1024)
 
 /* ---- life ------------------------------------------------------------------------ */
 
@@ -75,7 +75,8 @@ neap__tls_context *neap__tls_check_context(lua_State *L, neap_runtime *rt,
 void neap__tls_remember(neap__tls_context *context, const char *key,
                         SSL_SESSION *session) {
   neap__tls *tls = context->tls;
-  size_t size = sizeof(neap__tls_session) + strlen(key) + 1;
+  size_t length = strlen(key) + 1;
+  size_t size = sizeof(neap__tls_session) + length;
   neap__tls_session *entry = neap__alloc(tls->rt, NULL, 0, size);
   if (entry == NULL) { /* then the next handshake takes longer */
     tls->SSL_SESSION_free(session);
@@ -84,7 +85,7 @@ void neap__tls_remember(neap__tls_context *context, const char *key,
   entry->next = context->sessions;
   entry->session = session;
   entry->size = size;
-  strcpy(entry->key, key);
+  memcpy(entry->key, key, length);
   context->sessions = entry;
   context->nsessions++;
   unsigned same = 0;
@@ -163,7 +164,7 @@ static bool fail_os(load *l, int which, int status) {
 }
 
 static bool fail_ssl(load *l, int which) {
-  neap__tls_error why;
+  neap__tls_error why = {"", ""};
   neap__tls_explain(l->tls, &why, NULL);
   neap__tls_fail(&l->error, why.code, "%s: %.80s (%.60s)", fields[which],
                  why.text, source_of(l, which));

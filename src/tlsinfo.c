@@ -63,7 +63,7 @@ static void set_fingerprint(lua_State *L, info *i) {
   unsigned n = 0;
   if (i->tls->X509_digest(i->cert, i->tls->EVP_sha256(), digest, &n) != 1)
     return;
-  for (unsigned j = 0; j < n; j++)
+  for (size_t j = 0; j < n; j++)
     snprintf(hex + 2 * j, 3, "%02x", digest[j]);
   lua_pushstring(L, hex);
   lua_setfield(L, -2, "fingerprint");
