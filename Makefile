@@ -299,6 +299,8 @@ _examples:
 _fuzz-smoke:
 	@$(B)/neap spec/fuzz/program.lua 1 $(FUZZ)
 	@echo "$(FUZZ) random programs ended well"
+	@$(B)/neap spec/fuzz/stream.lua 1 $$(($(FUZZ) / 50 + 1))
+	@echo "$$(($(FUZZ) / 50 + 1)) random uses of streams ended well"
 _doctest:
 	@$(HOST_ENV) $(LUA) scripts/dev/doctest.lua $(B)/neap
 

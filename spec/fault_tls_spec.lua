@@ -70,7 +70,8 @@ local function with_server(version, fn)
   local server, seen = serve(version)
   local _, port = server:address()
   local p = proxy.start("127.0.0.1", port)
-  fn(function(limit) return soon(limit or 8, talk, p, version) end, seen, function(faults) p:set(faults) end, p)
+  local function ask(limit) return soon(limit or 8, talk, p, version) end
+  fn(ask, seen, function(faults) p:set(faults) end, p)
   p:close()
   server:shutdown(0)
 end
