@@ -34,7 +34,8 @@ describe("Debug mode", function()
       local err = run [[
 loop:call_soon(function() busy() end)
 neap.sleep(0)]]
-      assert.matches("Executing <Handle, created at main.lua:8> took .* held at main.lua:[56]\n", err)
+      assert.matches("Executing <Handle, created at main.lua:8> took .* held at main.lua:[56]\n",
+        err)
       assert.matches("main.lua:8: in ", err)
     end)
 

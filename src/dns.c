@@ -292,11 +292,8 @@ static void push_query(lua_State *L, const void *object) {
 
 int neap__open_dns(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"numeric", l_numeric},
-      {"resolve", l_resolve},
-      {"backend", l_backend},
-      {"pending", l_pending},
-      {NULL, NULL},
+      {"numeric", l_numeric}, {"resolve", l_resolve}, {"backend", l_backend},
+      {"pending", l_pending}, {NULL, NULL},
   };
   static const neap__teller teller = {.push = push_query};
   neap_runtime *rt = neap_of(L);

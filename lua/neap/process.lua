@@ -234,9 +234,9 @@ end
 local function last_line(text)
   local stop = #text
   while stop > 0 and text:find("^%s", stop) do stop = stop - 1 end
-  local start = stop
-  while start > 0 and text:byte(start) ~= 10 do start = start - 1 end
-  return text:sub(start + 1, stop)
+  local newline = stop
+  while newline > 0 and text:byte(newline) ~= 10 do newline = newline - 1 end
+  return text:sub(newline + 1, stop)
 end
 
 --- The error of `check`: how it ended, and the last line that it wrote to stderr.
