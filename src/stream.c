@@ -135,6 +135,7 @@ static ssize_t true_end(neap__stream *s) {
   int error = 0;
   socklen_t len = sizeof error;
   uv_os_fd_t fd;
+  if (s->error == UV_ECONNRESET) return s->error; /* a write was told */
   if (uv_fileno(&s->uv.handle, &fd) < 0 ||
       getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error == 0)
     return UV_EOF;
