@@ -60,6 +60,7 @@ static void seal_all(void) {
 static int open_pipe(neap__loop *loop, end *e, bool reads) {
   uv_file fds[2];
   int status;
+  if (e->box == NULL) return UV_EINVAL;
   neap__stream *s = neap__stream_new(loop, NEAP__PIPE, 0, &status);
   if (s == NULL) return status;
   neap__io_own(e->box, &s->io);
@@ -250,7 +251,6 @@ int neap__l_process_descriptor(lua_State *L) {
 }
 
 int neap__l_process_environment(lua_State *L) {
-  extern char **environ;
   lua_newtable(L);
   for (lua_Integer i = 1; environ != NULL && environ[i - 1] != NULL; i++) {
     lua_pushstring(L, environ[i - 1]);

@@ -30,7 +30,7 @@ typedef struct neap__process {
 } neap__process;
 
 /* libuv's callback. */
-void neap__process_on_exit(uv_process_t *uv, int64_t code, int signal);
+void neap__process_on_exit(uv_process_t *uv, int64_t code, int number);
 /* For io->closing. */
 void neap__process_closing(neap__io *io);
 /* Reaps those that outlived their loop and have ended meanwhile. */

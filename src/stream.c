@@ -13,8 +13,9 @@
 #include <sys/socket.h>
 
 #define SLAB NEAP__SLAB
-#define BULK (16 * 1024)  /* a read of more than this is much */
-#define AHEAD (64 * 1024) /* bytes that are read before somebody asks */
+#define BULK ((size_t)16 * 1024)  /* a read of more than this is much */
+#define HIGH ((size_t)64 * 1024)  /* bytes on their way before writers wait */
+#define AHEAD ((size_t)64 * 1024) /* bytes that are read before somebody asks */
 
 /* ---- life ------------------------------------------------------------------------ */
 
@@ -72,8 +73,8 @@ neap__stream *neap__stream_new(neap__loop *loop, enum neap__stream_type type,
   s->type = (unsigned char)type;
   s->io.closing = closing;
   s->io.drop = drop;
-  s->high = 64 * 1024;
-  s->low = 16 * 1024;
+  s->high = HIGH;
+  s->low = HIGH / 4;
   neap__reader_init(&s->in, rt);
   neap__io_open(&s->io, loop, &s->uv.handle);
   return s;

@@ -11,11 +11,12 @@
 
 #include <string.h>
 
-#define LARGE (16 * 1024)  /* written from where it is */
-#define KEPT 1024          /* an empty `out` of this size is kept */
-#define PIECE (64 * 1024)  /* of a large string, for a filter */
-#define BURST (512 * 1024) /* written without a wait before others get a turn */
-#define LINGER 10000 /* ms that close() waits for what was written to leave */
+#define LARGE ((size_t)16 * 1024) /* written from where it is */
+#define KEPT 1024                 /* an empty `out` of this size is kept */
+#define PIECE ((size_t)64 * 1024) /* of a large string, for a filter */
+#define BURST                                                                  \
+  ((size_t)512 * 1024) /* written without a wait before others get a turn */
+#define LINGER 10000   /* ms that close() waits for what was written to leave */
 
 /* What libuv writes: memory of its own, or a piece of an anchored string. */
 typedef struct chunk {
@@ -228,10 +229,12 @@ static void tell_end(neap__stream *s) {
 
 /* Gives the filter what it may have. */
 static void feed_filter(neap__stream *s) {
-  while (s->plain != NULL && s->out_len + s->queued < s->high) {
+  const neap__filter *filter = s->filter;
+  while (filter != NULL && s->plain != NULL &&
+         s->out_len + s->queued < s->high) {
     neap__plain *p = s->plain;
     size_t n = p->len - p->done < PIECE ? p->len - p->done : PIECE;
-    int status = s->filter->send(s, p->data + p->done, n);
+    int status = filter->send(s, p->data + p->done, n);
     if (status < 0) {
       neap__stream_broken(s, status);
       return;

@@ -73,8 +73,8 @@ static const named refusals[] = {
 void neap__tls_fail(neap__tls_error *error, const char *code,
                     const char *format, ...) {
   va_list args;
-  va_start(args, format);
   snprintf(error->code, sizeof error->code, "%s", code);
+  va_start(args, format);
   vsnprintf(error->text, sizeof error->text, format, args);
   va_end(args);
 }
