@@ -89,6 +89,16 @@ describe("neap.fs", function()
     assert.is_false(fs.exists(at "copy"))
   end)
 
+  it("says where a path is wrong, and in which function", function()
+    for _, name in ipairs { "access", "copy", "exists", "lines", "mkdir", "mkdtemp", "mkstemp",
+      "remove", "walk", "write_file" } do
+      assert.matches(("^[^:]*fs_spec.lua:%%d+: bad argument #1 to 'neap.fs.%s' %%(a path without")
+        :format(name), catch(function() fs[name]("a\0b", "x") end))
+    end
+    assert.matches("^[^:]*fs_spec.lua:%d+: bad argument #1 to 'neap.fs.lines' %(path expected",
+      catch(function() fs.lines() end))
+  end)
+
   it("says what is wrong with an argument", function()
     assert.matches("#1 to 'neap.fs.stat' %(string expected, got no value%)", catch(fs.stat))
     assert.matches("#2 to 'neap.fs.rename' %(string expected", catch(fs.rename, "x"))

@@ -123,6 +123,16 @@ describe("folders", function()
     assert.equal("target/x", fs.read_file(at "target/x"))
   end)
 
+  it("are not emptied by a name that the system will not remove", function()
+    make("a/b/file")
+    for _, name in ipairs { "a/b/.", "a/b/..", "a/b/./" } do
+      local ok, err = fs.remove(at(name), { recursive = true })
+      assert.is_nil(ok)
+      assert.equal("EINVAL", err.code)
+    end
+    assert.is_true(fs.exists(at "a/b/file"))
+  end)
+
   it("are removed however many there are, and however deep", function()
     local wide = many(1000)
     for i = 1, wide, 10 do make(("wide/%d/x"):format(i)) end

@@ -156,6 +156,9 @@ static int empty(neap__fsop *op, tree *t) {
 
 static int run_remove_tree(neap__fsop *op) {
   tree t = {NULL, 0, 0};
+  const char *slash = strrchr(op->path, '/');
+  /* The system refuses these as well, but only when all in them is gone. */
+  if (is_dots(slash == NULL ? op->path : slash + 1)) return UV_EINVAL;
   if (unlink(op->path) == 0) return 0;
   int status = neap__fs_errno();
   if (status == UV_ENOENT) return status;

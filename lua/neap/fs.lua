@@ -12,8 +12,13 @@ local function expected(n, name, what, value)
     math.type(value) or type(value)), 4)
 end
 
+local function zeros(n, name)
+  error(("bad argument #%d to '%s' (a path without zero bytes expected)"):format(n, name), 4)
+end
+
 local function check_path(n, name, path)
   if type(path) ~= "string" then expected(n, name, "path", path) end
+  if path:find("\0", 1, true) then zeros(n, name) end
 end
 
 --- The options of a call, which are all of these types.
@@ -43,6 +48,7 @@ end
 local function template_of(name, template)
   if template == nil then template = (os.getenv "TMPDIR" or "/tmp") .. "/neap-" end
   if type(template) ~= "string" then expected(1, name, "string", template) end
+  if template:find("\0", 1, true) then zeros(1, name) end
   if template:sub(-6) ~= "XXXXXX" then template = template .. "XXXXXX" end
   return template
 end
@@ -111,6 +117,7 @@ end
 ---@return fun(): ... next
 ---@async
 function M.lines(path, ...)
+  check_path(1, "neap.fs.lines", path)
   local file, err = core.open(path)
   if not file then error(err, 2) end
   local ok, next_line = pcall(file.lines, file, ...)

@@ -5,6 +5,8 @@ local core = require "neap.core.tty"
 
 ---@alias neap.tty.Target userdata|file*|integer  a stream, a file, a descriptor
 
+---@alias neap.tty.ModeName "normal"|"noecho"|"cbreak"|"raw"
+
 ---@class neap.tty
 ---@field stdin userdata?   standard input: a stream where it is a terminal, a pipe or a
 ---  socket, and a neap.fs.File otherwise. Opened when it is used first, and again when it
@@ -29,11 +31,10 @@ local mode = core.mode
 --- "noecho": what is typed is not shown. "cbreak": that, and each key comes at once.
 --- "raw": that, and Ctrl-C, Ctrl-Z and the like are keys as any other.
 --- "normal": as it was before the first change.
----@param name "normal"|"noecho"|"cbreak"|"raw"
----@param target neap.tty.Target?  default: the first terminal among the standard ones
----@return userdata? guard  close(), <close>
----@return neap.OSError? err  ENOTTY: it is no terminal
-function M.mode(name, target) return mode(name, target) end
+--- Without a target it is the first terminal among the standard descriptors. The guard has
+--- close() and <close>; ENOTTY: it is no terminal.
+---@type fun(name: neap.tty.ModeName, target: neap.tty.Target?): userdata?, neap.OSError?
+M.mode = mode
 
 --- The same for "raw".
 ---@param target neap.tty.Target?
@@ -44,7 +45,7 @@ function M.raw(target) return mode("raw", target) end
 local set -- the guard of set_mode
 
 --- Changes the mode of a terminal until the next set_mode, or the end of the program.
----@param name "normal"|"noecho"|"cbreak"|"raw"
+---@param name neap.tty.ModeName
 ---@param target neap.tty.Target?
 ---@return true? ok
 ---@return neap.OSError? err
