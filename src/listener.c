@@ -107,10 +107,13 @@ static void stop_polling(listener *l) {
 }
 
 static void fill(listener *l) {
-  while (l->count < AHEAD) {
+  for (int failed = 0; l->count < AHEAD && failed < AHEAD;) {
     int fd = take_next(l->fd);
     if (fd == UV_EAGAIN) break;
-    if (fd < 0 && is_passing(fd)) continue;
+    if (fd < 0 && is_passing(fd)) {
+      failed++;
+      continue;
+    }
     if (fd < 0) {
       give(l);
       wake_all(l, fd);
@@ -149,10 +152,9 @@ static void give_up(neap__io **box) {
   neap__io_disown(gone);
 }
 
-/* Makes a stream of the first connection that is ready. */
+/* Makes a stream of the first connection that is ready, in the box on top. */
 static int take(lua_State *L, listener *l) {
-  neap_runtime *rt = l->io.rt;
-  neap__io **box = neap__io_box(L, rt, NEAP__K_STREAM);
+  neap__io **box = lua_touserdata(L, -1);
   int status;
   neap__stream *stream = neap__stream_new(
       l->io.loop, l->local ? NEAP__PIPE : NEAP__TCP, -1, &status);
@@ -219,6 +221,9 @@ static bool is_open(const listener *l) {
 static int l_accept(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   listener *l = check(L);
+  lua_settop(L, 1);
+  neap__io_box(L, rt,
+               NEAP__K_STREAM); /* may run finalizers, so it comes first */
   if (!is_open(l)) {
     neap__check_again(rt, L, "Listener:accept");
     return refuse_closed(L);
