@@ -301,6 +301,44 @@ describe("Listener:accept", function()
     end
   end)
 
+  it("does not mind a finalizer that closes the listener meanwhile", function()
+    local result = helper.run [[
+      local net = require "neap.net"
+      collectgarbage("incremental", 100, 1000, 30) -- a step is a collection
+      local listener = assert(net.listen())
+      local clients = {}
+      for i = 1, 2 do clients[i] = assert(net.connect(listener:address())) end
+      listener:accept() -- the other one is ahead
+      local garbage = setmetatable({}, { __gc = function() listener:close() end })
+      collectgarbage "stop"
+      collectgarbage()
+      garbage = nil
+      collectgarbage "restart"
+      local _, err = listener:accept()
+      print(err and err.code)
+    ]]
+    assert.same({ "EBADF\n", "", 0 }, { result.out, result.err, result.code })
+  end)
+
+  it("can be collected by hand, with anything", function()
+    local listener <close> = assert(net.listen())
+    local one, other = net.pair()
+    keep(one)
+    keep(other)
+    local reader, accepter = start(one.read, one), start(listener.accept, listener)
+    for _, object in ipairs { one, listener } do
+      for _, value in ipairs { one, listener, io.stdout, 5, {} } do object.__gc(value) end
+      object.__gc()
+    end
+    other:write "x\n"
+    assert.equal("x", reader:await()) -- who is waited on is no garbage
+    local client <close> = assert(net.connect(listener:address()))
+    accepter:await():close()
+    assert.is_false(client:is_closed())
+    one.__gc(one)
+    assert.matches("closed stream", catch(one.read, one))
+  end)
+
   it("can be cancelled and timed out, and then the next one gets it", function()
     local listener = listen()
     local first = start(listener.accept, listener)

@@ -328,10 +328,10 @@ neap__file *neap__file_check(lua_State *L, int index) {
 }
 
 static int l_gc(lua_State *L) {
-  box *b = lua_touserdata(L, 1);
-  neap__file *f = b->file;
-  b->file = NULL;
+  box *b = neap__test(L, neap__rt(L), 1, NEAP__K_FILE);
+  neap__file *f = b != NULL ? b->file : NULL;
   if (f == NULL) return 0;
+  b->file = NULL;
   if (f->flying)
     f->orphan = true;
   else

@@ -108,11 +108,22 @@ void neap__io_check_here(lua_State *L, neap_runtime *rt, const neap__io *io) {
     luaL_error(L, "it belongs to another event loop");
 }
 
+/* Whether the value at 1 is one of those whose __gc is `gc`. */
+static bool is_for(lua_State *L, lua_CFunction gc) {
+  if (lua_type(L, 1) != LUA_TUSERDATA || !lua_getmetatable(L, 1)) return false;
+  lua_pushliteral(L, "__gc");
+  lua_rawget(L, -2);
+  bool own = lua_tocfunction(L, -1) == gc;
+  lua_pop(L, 2);
+  return own;
+}
+
 int neap__io_gc(lua_State *L) {
-  neap__io **box = lua_touserdata(L, 1);
-  neap__io *io = *box;
+  if (!is_for(L, neap__io_gc)) return 0;
+  neap__io **box = lua_touserdata(L, 1), *io = *box;
+  if (io == NULL || io->holds > 0) return 0;
   *box = NULL;
-  if (io != NULL) neap__io_disown(io);
+  neap__io_disown(io);
   return 0;
 }
 

@@ -69,7 +69,8 @@ neap__io *neap__io_check(lua_State *L, neap_runtime *rt, int index,
                          enum neap__kind kind, const char *name);
 /* Raises unless `io` belongs to the loop on which the caller waits. [-0, +0, v] */
 void neap__io_check_here(lua_State *L, neap_runtime *rt, const neap__io *io);
-/* The __gc of such objects. */
+/* The __gc of such objects. A program may call it too, with anything, and while somebody
+ * waits. */
 int neap__io_gc(lua_State *L);
 
 /* Prepares the running task's own wait for something outside: what is waited for begins

@@ -355,10 +355,10 @@ static int l_check_wait(lua_State *L) {
 
 /* The loop goes on watching it until it has ended. */
 static int l_gc(lua_State *L) {
-  neap__io **box = lua_touserdata(L, 1);
-  neap__io *io = *box;
-  *box = NULL;
+  neap__io **box = neap__test(L, neap__rt(L), 1, NEAP__K_PROCESS);
+  neap__io *io = box != NULL ? *box : NULL;
   if (io == NULL) return 0;
+  *box = NULL;
   if (io->open) {
     io->owned = false;
   } else {

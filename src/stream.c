@@ -410,12 +410,13 @@ static int l_abort(lua_State *L) {
   return 0;
 }
 
-/* Nobody has it any more: what was written still leaves. */
+/* Nobody has it any more: what was written still leaves. (A program may call it too, with
+ * anything.) */
 static int l_gc(lua_State *L) {
-  neap__io **box = lua_touserdata(L, 1);
-  neap__io *io = *box;
+  neap__io **box = neap__test(L, neap__rt(L), 1, NEAP__K_STREAM);
+  neap__io *io = box != NULL ? *box : NULL;
+  if (io == NULL || io->holds > 0) return 0;
   *box = NULL;
-  if (io == NULL) return 0;
   if (io->open) {
     io->owned = false;
     if (!of(io)->closed) neap__stream_close(of(io));
