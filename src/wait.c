@@ -428,6 +428,7 @@ void neap__check_interrupt(lua_State *L, neap_runtime *rt) {
   int signal = atomic_exchange(&rt->interrupt, 0);
   if (signal == 0) return;
   if (signal == NEAP__OVERDUE) neap__raise_overdue(L, rt);
+  rt->stopped_in = NULL;
   if (signal != SIGINT) raise_exit(L, rt);
   neap__raise(L, NEAP__KEYBOARDINTERRUPT, NULL);
 }
@@ -437,6 +438,7 @@ void neap__check_stopped(lua_State *L, neap_runtime *rt) {
   bool deadlock = rt->deadlock;
   rt->deadlock = false;
   if (atomic_load(&rt->interrupt) != 0) neap__check_interrupt(L, rt);
+  rt->stopped_in = NULL;
   if (deadlock) {
     neap__reg_get(L, NEAP__R_DEADLOCK);
     lua_pushnil(L);
