@@ -2,6 +2,7 @@
 
 local neap = require "neap"
 local process = require "neap.process"
+local fs = require "neap.fs"
 local helper = require "spec.helper"
 local children = require "spec.support.children"
 
@@ -151,6 +152,28 @@ describe("stdin, stdout and stderr", function()
         process.spawn { "true", stdin = { fileno = fileno } }
       end, "bad option 'stdin' to 'neap.process.spawn' %(.*descriptor expected, got table%)")
     end
+  end)
+
+  it("may be files of neap.fs, from their position on", function()
+    local name = os.tmpname()
+    local file = assert(fs.open(name, "w+"))
+    file:write("one\ntwo\nthree\n")
+    file:seek("set", 0)
+    assert.equal("one", file:read())
+    assert.equal("two\nthree\n", process.run({ "cat", stdin = file }).stdout)
+    file:seek("set", 4)
+    file:write "2"
+    assert.equal(0, process.run({ "printf", "ZZ", stdout = file }).code)
+    file:close()
+    assert.equal("one\n2ZZ\nthree\n", fs.read_file(name))
+    assert.error_matches(function() process.spawn { "true", stdin = file } end,
+      "bad option 'stdin' to 'neap.process.spawn' %(the file is closed%)")
+    local full = assert(fs.open("/dev/full", "w"))
+    full:write "x"
+    assert.error_matches(function() process.spawn { "true", stdout = full } end,
+      "bad option 'stdout' to 'neap.process.spawn' %(the file cannot be written%)")
+    full:close()
+    os.remove(name)
   end)
 
   it("may be objects with a fileno of their own", function()

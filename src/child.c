@@ -7,6 +7,7 @@
  */
 #include "process.h"
 
+#include "file.h"
 #include "stream.h"
 
 #include <dirent.h>
@@ -235,6 +236,12 @@ int neap__l_process_descriptor(lua_State *L) {
     if (file->closef == NULL) return cannot(L, "the file is closed");
     fflush(file->f);
     return give(L, fileno(file->f), false);
+  }
+  if (rt->mt[NEAP__K_FILE] != NULL && neap__test(L, rt, 1, NEAP__K_FILE)) {
+    neap__file *f = neap__file_at(L, 1);
+    const char *why = "the file is closed";
+    int lent = f == NULL ? -1 : neap__file_lend(f, &why);
+    return lent < 0 ? cannot(L, why) : give(L, lent, false);
   }
   if (neap__test(L, rt, 1, NEAP__K_STREAM) == NULL) return 0;
   const neap__stream *s = neap__stream_check(L, rt, 1, NULL);

@@ -307,6 +307,22 @@ int neap__file_close(lua_State *L) {
   return 1;
 }
 
+int neap__file_lend(neap__file *f, const char **why) {
+  *why = f->fd < 0 || f->doomed         ? "the file is closed"
+         : !is_free(f)                  ? "the file is in use"
+         : !f->regular && f->in.len > 0 ? "the file has been read from"
+                                        : NULL;
+  if (*why != NULL) return -1;
+  if (f->out_len > 0) {
+    f->job = NEAP__J_WRITE;
+    run_job(f);
+    apply(f);
+    if (f->status < 0) *why = "the file cannot be written";
+  }
+  if (f->regular) lseek(f->fd, f->at - (int64_t)f->in.len, SEEK_SET);
+  return *why == NULL ? f->fd : -1;
+}
+
 /* ---- the object ------------------------------------------------------------------------ */
 
 static box *box_at(lua_State *L, int index) {

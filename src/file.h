@@ -74,6 +74,9 @@ neap__file *neap__file_new(lua_State *L, neap_runtime *rt, const char *path);
 void neap__file_opened(neap__file *file, neap__fsop *op, int flags);
 /* The file at `index`, or NULL; raises when it is none. [-0, +0, v] */
 neap__file *neap__file_at(lua_State *L, int index);
+/* Its descriptor, for a child process: what was written is there, and the position is the
+ * file's. Or -1, and why not. */
+int neap__file_lend(neap__file *file, const char **why);
 /* The same, of a value that is one. [-0, +0, -] */
 neap__file *neap__file_made(lua_State *L, int index);
 /* The same; raises when it is closed. */

@@ -39,7 +39,7 @@ void neap__strays_reap(neap_runtime *rt);
 /* child.c: starting one.
  * spawn(argv, env, cwd, flags, stdin, stdout, stderr, grace) -> process; or nil, err */
 int neap__l_process_spawn(lua_State *L);
-/* descriptor(object) -> the descriptor of a file of Lua's or a stream, and whether a
+/* descriptor(object) -> the descriptor of a file or a stream, and whether a
  * child takes it over; nil and why not; or nothing for other objects. */
 int neap__l_process_descriptor(lua_State *L);
 /* environment() -> the variables of this process, a list of "NAME=value". */
