@@ -256,6 +256,30 @@ describe("neap.net.serve", function()
       while server:connections() == 0 do neap.sleep(0) end
     end)
     assert.is_true(server.listeners[1]:is_closed())
+    assert.is_true(server:is_closed())
+    assert.equal("<Server closed, connections=0>", tostring(server))
+    server:close()
+    server:wait_closed()
+    assert.equal(0, server:shutdown())
+  end)
+
+  it("refuses a listener that is none, is closed, or of another loop", function()
+    local one, other = net.pair()
+    keep(one)
+    keep(other)
+    for _, value in ipairs { io.stdout, one } do
+      assert.matches("^[^:]*serve_spec.lua:%d+: bad option 'listener' to 'neap.net.serve' "
+        .. "%(Listener expected, got userdata%)", catch(function()
+        local _ = net.serve(echo, { listener = value })
+      end))
+    end
+    local listener = assert(net.listen())
+    assert.matches("belongs to another event loop",
+      catch(neap.run, net.serve, echo, { listener = listener }))
+    listener:close()
+    local none, err = net.serve(echo, { listener = listener })
+    assert.is_nil(none)
+    assert.equal("EBADF", err.code)
   end)
 
   it("takes a listener, a path, and what can be called", function()

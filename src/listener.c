@@ -175,13 +175,13 @@ static int take(lua_State *L, listener *l) {
   return 1;
 }
 
-static int refuse_closed(lua_State *L) {
+static int refuse_closed(lua_State *L, const char *op) {
   lua_pushnil(L);
-  lua_pushliteral(L, "accept: the listener is closed");
+  lua_pushfstring(L, "%s: the listener is closed", op);
   neap__error_new(L, NEAP__OSERROR);
   lua_pushliteral(L, "EBADF");
   lua_setfield(L, -2, "code");
-  lua_pushliteral(L, "accept");
+  lua_pushstring(L, op);
   lua_setfield(L, -2, "op");
   return 2;
 }
@@ -200,9 +200,10 @@ static int accept_finish(lua_State *L, neap_wait *wait) {
   if (given && l->given > 0) l->given--;
   if (wait->status < 0 && given) give(l); /* it was meant for this task */
   if (L == NULL) return 0;
-  if (wait->status == UV_EBADF) return refuse_closed(L);
+  if (wait->status == UV_EBADF) return refuse_closed(L, "accept");
   if (wait->status < 0) return neap_refuse(L, wait->status, "accept");
-  if (l->count == 0) return refuse_closed(L); /* closed since it was woken */
+  if (l->count == 0)
+    return refuse_closed(L, "accept"); /* closed since it was woken */
   return take(L, l);
 }
 
@@ -226,7 +227,7 @@ static int l_accept(lua_State *L) {
                NEAP__K_STREAM); /* may run finalizers, so it comes first */
   if (!is_open(l)) {
     neap__check_again(rt, L, "Listener:accept");
-    return refuse_closed(L);
+    return refuse_closed(L, "accept");
   }
   neap__io_check_here(L, rt, &l->io);
   if (l->count > l->given) {
@@ -268,14 +269,25 @@ static int push_address(lua_State *L, const listener *l) {
 /* listener:address() -> host, port; or "unix:/path": as net.connect takes it. */
 static int l_address(lua_State *L) {
   listener *l = check(L);
-  return is_open(l) ? push_address(L, l) : refuse_closed(L);
+  return is_open(l) ? push_address(L, l) : refuse_closed(L, "address");
 }
 
 /* listener:fileno() -> its descriptor. */
 static int l_fileno(lua_State *L) {
   listener *l = check(L);
-  if (!is_open(l)) return refuse_closed(L);
+  if (!is_open(l)) return refuse_closed(L, "fileno");
   lua_pushinteger(L, l->fd);
+  return 1;
+}
+
+/* is_listener(value): whether it is a Listener that a task of this loop may accept on (or
+ * is told by accept that it is closed). */
+static int l_is_listener(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  neap__io **box = neap__test(L, rt, 1, NEAP__K_LISTENER);
+  if (box != NULL && *box != NULL && (*box)->open)
+    neap__io_check_here(L, rt, *box);
+  lua_pushboolean(L, box != NULL);
   return 1;
 }
 
@@ -504,6 +516,7 @@ void neap__listener_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg functions[] = {
       {"listen_tcp", l_listen_tcp},
       {"listen_unix", l_listen_unix},
+      {"is_listener", l_is_listener},
       {NULL, NULL},
   };
   static const neap__teller teller = {.push = push_listener};

@@ -1,6 +1,7 @@
 --- Servers: a task that accepts, and one for each connection.
 
 local neap = require "neap"
+local core = require "neap.core.net"
 local options = require "neap.net.options"
 
 local M = {}
@@ -149,9 +150,12 @@ function Server:close()
   if self._count == 0 then self._ended:set() end
 end
 
---- Whether it was closed.
+--- Its loop was closed, and all that it had with it.
+local function is_over(server) return server._loop:is_closed() end
+
+--- Whether it was closed, or its loop.
 ---@return boolean
-function Server:is_closed() return self._closed end
+function Server:is_closed() return self._closed or is_over(self) end
 
 --- Waits until the server is closed and its last connection has ended. Awaits.
 ---@async
@@ -160,7 +164,7 @@ function Server:wait_closed()
   if task and self._connections[task] then
     error("a handler of the server cannot wait for its end (in 'Server:wait_closed')", 2)
   end
-  self._ended:wait()
+  if not is_over(self) then self._ended:wait() end
 end
 
 --- The tasks of the connections, but for the one that runs.
@@ -180,6 +184,7 @@ end
 function Server:shutdown(timeout)
   if timeout ~= nil then options.argument(timeout, "seconds", 1, "Server:shutdown", 2) end
   self:close()
+  if is_over(self) then return 0 end
   local tasks = others(self)
   if not tasks[1] then return 0 end
   local late = tasks
@@ -211,10 +216,12 @@ end
 
 --- How many connections there are.
 ---@return integer
-function Server:connections() return self._count end
+function Server:connections() return is_over(self) and 0 or self._count end
 
 function Server:__tostring()
-  if self._closed then return ("<Server closed, connections=%d>"):format(self._count) end
+  if self:is_closed() then
+    return ("<Server closed, connections=%d>"):format(self:connections())
+  end
   local where = tostring(self.listeners[1]):match "^<Listener (.*)>$"
   return ("<Server %s, connections=%d>"):format(where, self._count)
 end
@@ -243,6 +250,7 @@ local function make(handler, listener, tls, opts)
   local server
   server = setmetatable({
     listeners = { listener },
+    _loop = neap.get_event_loop(),
     _handler = handler,
     _tls = tls,
     _limit = opts.limit or math.huge,
@@ -293,7 +301,14 @@ function M.serve(handler, opts, listen)
     if not tls then return nil, err end
   end
   local listener = opts.listener
-  if not listener then
+  if listener then
+    if not core.is_listener(listener) then
+      error(("bad option 'listener' to '%s' (Listener expected, got %s)"):format(NAME,
+        type(listener)), 3)
+    end
+    local ok, err = listener:address()
+    if not ok then return nil, err end
+  else
     local err
     listener, err = listen.listen(for_listen(opts), NAME, 3)
     if not listener then return nil, err end
