@@ -22,6 +22,15 @@ describe("a file and its tasks", function()
     end
   end
 
+  it("can be given up while nobody writes into a FIFO, and nothing is lost", function()
+    local file <close>, feed = slow()
+    for _, read in ipairs { file.read, file.read_some } do
+      assert.is_true(neap.TimeoutError:is(catch(neap.wait_for, read, 0.03, file)))
+    end
+    feed "one\n"
+    assert.equal("one", file:read())
+  end)
+
   it("keeps what each writes together, and the order of each", function()
     local n = many(200)
     do

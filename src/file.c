@@ -9,10 +9,13 @@
 #include "file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define LOOK 20 /* milliseconds between two looks at whether to stop */
 
 /* What Lua has of it. */
 typedef struct box {
@@ -22,8 +25,22 @@ typedef struct box {
 
 /* ---- in a thread ------------------------------------------------------------------- */
 
+/* Where others say when there is something: until then or until a cancellation. */
+static bool wait_for_input(neap__file *f) {
+  struct pollfd fd = {.fd = f->fd, .events = POLLIN};
+  for (;;) {
+    if (atomic_load(&f->stop)) return false;
+    int n = poll(&fd, 1, LOOK);
+    if (n > 0 || (n < 0 && errno != EINTR)) return true;
+  }
+}
+
 static void work_read(neap__file *f) {
   ssize_t n;
+  if (!f->regular && !wait_for_input(f)) {
+    f->status = UV_ECANCELED;
+    return;
+  }
   do
     n = f->regular ? pread(f->fd, f->space, f->room, f->at)
                    : read(f->fd, f->space, f->room);
@@ -101,7 +118,7 @@ static void apply(neap__file *f) {
   enum neap__job job = f->job;
   f->job = NEAP__J_NONE;
   f->flying = false;
-  if (f->status == UV_ECANCELED) return; /* it did not even begin */
+  if (f->status == UV_ECANCELED) return; /* it did nothing */
   if (job == NEAP__J_READ) {
     if (f->status < 0)
       f->in.error = f->status;
@@ -176,6 +193,7 @@ static void on_worked(uv_work_t *uv, int status) {
 
 static neap_aborted abort_work(neap_wait *wait) {
   neap__file *f = neap__container_of(wait, neap__file, req.wait);
+  atomic_store(&f->stop, true);
   uv_cancel((uv_req_t *)&f->work); /* only where it has not begun */
   return NEAP_ABORT_PENDING;
 }
@@ -201,6 +219,7 @@ static int fly(lua_State *L, neap__file *f, const char *name) {
   f->req.wait.name = name;
   f->req.loop = loop;
   f->flying = true;
+  atomic_store(&f->stop, false);
   /* Only fails for a NULL callback. */
   uv_queue_work(loop->uv, &f->work, on_work, on_worked);
   neap__req_started(&f->req);

@@ -27,9 +27,10 @@ struct neap__file {
   neap_runtime *rt;
   int fd; /* -1: closed */
   bool readable, writable, append;
-  bool regular; /* it has positions */
-  bool wrote;   /* closing it may take long */
-  bool eager;   /* what is written leaves at once */
+  bool regular;     /* it has positions */
+  bool wrote;       /* closing it may take long */
+  bool eager;       /* what is written leaves at once */
+  atomic_bool stop; /* a thread that waits for others should give up */
   bool flying, orphan;
   bool doomed; /* to be closed by who has the lock */
   int64_t at;  /* behind `in`; before `out` */
@@ -74,13 +75,13 @@ neap__file *neap__file_new(lua_State *L, neap_runtime *rt, const char *path);
 void neap__file_opened(neap__file *file, neap__fsop *op, int flags);
 /* The file at `index`, or NULL; raises when it is none. [-0, +0, v] */
 neap__file *neap__file_at(lua_State *L, int index);
-/* Its descriptor, for a child process: what was written is there, and the position is the
- * file's. Or -1, and why not. */
-int neap__file_lend(neap__file *file, const char **why);
 /* The same, of a value that is one. [-0, +0, -] */
 neap__file *neap__file_made(lua_State *L, int index);
 /* The same; raises when it is closed. */
 neap__file *neap__file_check(lua_State *L, int index);
+/* Its descriptor, for a child process: what was written is there, and the position is the
+ * file's. Or -1, and why not. */
+int neap__file_lend(neap__file *file, const char **why);
 /* Where the program is in it. */
 static inline int64_t neap__file_position(const neap__file *file) {
   return file->at - (int64_t)file->in.len + (int64_t)file->out_len;
