@@ -319,8 +319,7 @@ $(B)/bench_%: scripts/bench/c/%.c
 .PHONY: bench-transfer
 bench-transfer: deps ## large transfers, beside C on the same libraries
 	@$(SUB) -s -j$(JOBS) all $(TRANSFERS:%=$(B)/bench_%)
-	@for i in 1 2 3; do for t in $(TRANSFERS); do \
-	  $(B)/bench_$$t && $(B)/neap scripts/bench/$$t.lua || exit 1; done; done
+	@scripts/dev/transfers.sh $(B)
 
 # ../shared is not ours to write to, and run.sh builds beside itself.
 PEERS_DIR ?= ../shared/peers

@@ -1,5 +1,5 @@
 -- Much over TLS: a server sends so many MB to a client in the same process. Beside it, the
--- same in C: scripts/bench/c/tls_peer.c, where it is said how to run both.
+-- same in C: scripts/bench/c/tls_transfer.c, where it is said how to run both.
 local neap = require "neap"
 local net = require "neap.net"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * tls_peer.c - what tls_transfer.lua does, in C on the same libraries: a server sends so
+ * tls_transfer.c - what tls_transfer.lua does, in C on the same libraries: a server sends so
  * many MB over TLS 1.3 to a client in the same process, through libuv and a pair of
  * memory BIOs for each side. For comparing.
  *
- *     cc -O2 -o build/tls_peer scripts/bench/c/tls_peer.c -luv -lssl -lcrypto
- *     taskset -c 1 build/tls_peer cert.pem key.pem 1000
+ *     cc -O2 -o build/tls_transfer scripts/bench/c/tls_transfer.c -luv -lssl -lcrypto
+ *     taskset -c 1 build/tls_transfer cert.pem key.pem 1000
  *     taskset -c 1 build/neap scripts/bench/tls_transfer.lua 1000
  *
  * tls_transfer.lua makes a certificate of its own and keeps it with KEEP=folder.
@@ -183,7 +183,7 @@ int main(int argc, char **argv) {
   uv_run(loop, UV_RUN_DEFAULT);
   double seconds = (double)(uv_hrtime() - start) / 1e9;
   if (received != total) die("transfer");
-  printf("tls_peer: %.0f MB/s (%s)\n", (double)total / 1e6 / seconds,
+  printf("tls_transfer: %.0f MB/s (%s)\n", (double)total / 1e6 / seconds,
          SSL_get_cipher(client.ssl));
   return 0;
 }
