@@ -13,8 +13,10 @@
 #include <sys/socket.h>
 
 #define SLAB NEAP__SLAB
-#define BULK ((size_t)16 * 1024)  /* a read of more than this is much */
-#define HIGH ((size_t)64 * 1024)  /* bytes on their way before writers wait */
+#define BULK ((size_t)16 * 1024) /* a read of more than this is much */
+#define HIGH ((size_t)64 * 1024) /* bytes on their way before writers wait */
+#define BATCH                                                                  \
+  (4 * SLAB) /* is read at once, where much comes and somebody waits */
 #define AHEAD ((size_t)64 * 1024) /* bytes that are read before somebody asks */
 
 /* ---- life ------------------------------------------------------------------------ */
@@ -115,9 +117,10 @@ static void on_alloc(uv_handle_t *uv, size_t suggested, uv_buf_t *buf) {
     return;
   }
   if (s->bulk && s->filter == NULL && s->piped == NULL) {
-    char *space = neap__reader_space(&s->in, SLAB, &room);
+    size_t want = is_hungry(s) && s->in.len == 0 ? BATCH : SLAB;
+    char *space = neap__reader_space(&s->in, want, &room);
+    if (room > want) room = want;
     *buf = uv_buf_init(space, space != NULL ? (unsigned)room : 0);
-    if (room > SLAB) buf->len = SLAB;
     return;
   }
   if (loop->slab == NULL) loop->slab = neap__alloc(loop->rt, NULL, 0, SLAB);
