@@ -33,6 +33,7 @@ local LONG = {
 local WRAPPERS = {
   ["lua/neap/net/connect.lua"] = true,
   ["lua/neap/net/listen.lua"] = true,
+  ["lua/neap/net/serve.lua"] = true,
   ["lua/neap/net/resolve.lua"] = true,
   ["lua/neap/net/udp.lua"] = true,
   ["lua/neap/process.lua"] = true,
