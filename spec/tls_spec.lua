@@ -351,6 +351,9 @@ describe("start_tls", function()
     local opts = { context = secure.client(), server_name = "localhost" }
     local a = secure.pair()
     assert.truthy(catch(a.start_tls, a, opts):find "encrypted already")
+    assert.matches("^[^:]*tls_spec.lua:%d+: ", catch(function()
+      local _ = a:start_tls(opts)
+    end))
     local b
     a, b = secure.plain()
     local reader = start(a.read, a)

@@ -137,8 +137,10 @@ void neap__tls_explain(const neap__tls *tls, neap__tls_error *error, SSL *ssl) {
   if (of_ssl && reason == SSL_R_CERTIFICATE_VERIFY_FAILED && ssl != NULL) {
     explain_refusal(tls, error, tls->SSL_get_verify_result(ssl));
   } else if (of_ssl && reason > SSL_AD_REASON_OFFSET) {
-    const char *alert =
-        tls->SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET);
+    int number = reason - SSL_AD_REASON_OFFSET;
+    const char *alert = number == TLS13_AD_CERTIFICATE_REQUIRED
+                            ? "certificate required" /* not in its table */
+                            : tls->SSL_alert_desc_string_long(number);
     set_code(error, "ALERT_", alert);
     snprintf(error->text, sizeof error->text, "peer sent alert: %s", alert);
   } else if (e == 0) {

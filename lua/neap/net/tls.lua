@@ -207,7 +207,8 @@ function M.start_tls(stream, opts)
       context = rest
     end
   end
-  core.check(stream)
+  local fine, wrong = pcall(core.check, stream)
+  if not fine then error(wrong, 2) end
   local err
   context, err = M.context(context, server, fn, 2)
   if not context then
