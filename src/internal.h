@@ -427,6 +427,7 @@ struct neap_runtime {
   struct neap__tls *tls;           /* OpenSSL, once it is used */
   const char *stopped_in; /* where the root waited when it was stopped */
   int64_t virtual_now;    /* ns, while `frozen` */
+  uint32_t linger;        /* ms that a closed stream has; 0: as usual */
   int64_t ahead;    /* ns by which earlier jumps put us before the system */
   uint64_t shuffle; /* state of the generator; 0: first come first served */
   lua_Integer seed; /* it began with this one */

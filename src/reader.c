@@ -85,6 +85,10 @@ void neap__reader_drop(neap__reader *reader, size_t n) {
   reader->serial++;
   reader->start += n;
   reader->len -= n;
+  neap__reader_trim(reader);
+}
+
+void neap__reader_trim(neap__reader *reader) {
   if (reader->len > 0) return;
   reader->start = 0;
   if (reader->cap > SMALL) neap__reader_free(reader);

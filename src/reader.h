@@ -57,6 +57,8 @@ static inline void neap__reader_added(neap__reader *reader, size_t n) {
 bool neap__reader_add(neap__reader *reader, const char *data, size_t n);
 /* n bytes were taken from the front. Gives memory back when nothing is left. */
 void neap__reader_drop(neap__reader *reader, size_t n);
+/* Gives back room that was taken and not used, when nothing is there. */
+void neap__reader_trim(neap__reader *reader);
 static inline const char *neap__reader_bytes(const neap__reader *reader) {
   return reader->data + reader->start;
 }

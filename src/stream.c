@@ -164,7 +164,8 @@ static void no_more(neap__stream *s, ssize_t status) {
 
 static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf) {
   neap__stream *s = uv->data;
-  if (n == 0) return; /* nothing there after all */
+  if (n <= 0) neap__reader_trim(&s->in); /* of what on_alloc took */
+  if (n == 0) return;                    /* nothing there after all */
   if (n == UV_ENOBUFS && is_full(s)) {
     /* Who reads gets a turn to make room before libuv is told to stop, which costs two
      * system calls. */

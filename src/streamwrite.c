@@ -569,7 +569,8 @@ static bool linger(neap__stream *s) {
   s->io.loop->open_handles++;
   timer->data = s;
   uv_update_time(s->io.loop->uv);
-  uv_timer_start(timer, on_lingered, LINGER, 0);
+  uint32_t ms = s->io.rt->linger;
+  uv_timer_start(timer, on_lingered, ms > 0 ? ms : LINGER, 0);
   uv_unref((uv_handle_t *)timer);
   s->linger = timer;
   return true;

@@ -106,6 +106,14 @@ static int settle_finish(lua_State *L, neap_wait *wait) {
   return 0;
 }
 
+/* linger(ms): how long a closed stream has for what was written; 0: as usual. */
+static int l_linger(lua_State *L) {
+  lua_Integer ms = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, ms >= 0 && ms <= 1000000, 1, "out of range");
+  neap__rt(L)->linger = (uint32_t)ms;
+  return 0;
+}
+
 /* settle(): waits until every other task waits for something that is not ready. */
 static int l_settle(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
@@ -181,19 +189,13 @@ static int l_gate(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"freeze", l_freeze},
-    {"thaw", l_thaw},
-    {"frozen", l_frozen},
-    {"now", l_now},
-    {"step", l_step},
-    {"shuffle", l_shuffle},
-    {"order", l_order},
-    {"set_order", l_set_order},
-    {"settle", l_settle},
-    {"log", l_log},
-    {"stream_pair", neap__l_stream_pair},
-    {"gate", l_gate},
-    {"watchdog", neap__l_watchdog},
+    {"freeze", l_freeze}, {"thaw", l_thaw},
+    {"frozen", l_frozen}, {"now", l_now},
+    {"step", l_step},     {"shuffle", l_shuffle},
+    {"order", l_order},   {"set_order", l_set_order},
+    {"settle", l_settle}, {"log", l_log},
+    {"linger", l_linger}, {"stream_pair", neap__l_stream_pair},
+    {"gate", l_gate},     {"watchdog", neap__l_watchdog},
     {NULL, NULL},
 };
 
