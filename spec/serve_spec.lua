@@ -346,7 +346,8 @@ describe("neap.net.serve", function()
       stream:write "HTTP/1.0 200 OK\r\n\r\nthree\n"
     end)
     _, port = web:address()
-    commands[3] = ("timeout 5 curl -s --noproxy '*' http://127.0.0.1:%d/"):format(port)
+    commands[3] = ("timeout 5 env -u LD_PRELOAD curl -s --noproxy '*' http://127.0.0.1:%d/")
+      :format(port)
     local file = os.tmpname()
     assert(os.execute(("{ %s; echo end; } >%s 2>&1 </dev/null &"):format(table.concat(commands,
       "; "), file)))

@@ -78,7 +78,7 @@ static void test_closed_in_flight(void) {
 
 static void test_terminal(void) {
   fixture f;
-  struct termios before, now;
+  struct termios before = {0}, now = {0}; /* padding is compared as well */
   int master = posix_openpt(O_RDWR | O_NOCTTY);
   REQUIRE(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
   int fd = open(ptsname(master), O_RDWR | O_NOCTTY);
