@@ -108,6 +108,15 @@ describe("TLS", function()
     neap.gather(tasks)
   end)
 
+  it("carries large pieces without a mark to write up to", function()
+    local a, b = secure.pair()
+    a:set_write_limits(0)
+    local task = start(function() return a:write "small":write(MUCH):shutdown() end)
+    local _ <close> = neap.timeout(10)
+    assert.is_true(b:read_exactly(5 + #MUCH) == "small" .. MUCH)
+    task:await()
+  end)
+
   it("carries pieces of any size", function()
     local a, b = secure.pair()
     local sizes = { 0, 1, 16383, 16384, 16385, 65535, 65536, 65537, 200000 }

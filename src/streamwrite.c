@@ -227,11 +227,11 @@ static void tell_end(neap__stream *s) {
   s->shutdown = uv;
 }
 
-/* Gives the filter what it may have. */
+/* Gives the filter what it may have: more whenever nothing is on its way. */
 static void feed_filter(neap__stream *s) {
   const neap__filter *filter = s->filter;
   while (filter != NULL && s->plain != NULL &&
-         s->out_len + s->queued < s->high) {
+         (s->out_len + s->queued == 0 || s->out_len + s->queued < s->high)) {
     neap__plain *p = s->plain;
     size_t n = p->len - p->done < PIECE ? p->len - p->done : PIECE;
     int status = filter->send(s, p->data + p->done, n);

@@ -9,6 +9,7 @@ local neap = require "neap"
 local net = require "neap.net"
 local core = require "neap.core.test"
 local leftover = require "neap.test.leftover"
+local secure = require "spec.support.secure"
 
 local M = {}
 
@@ -21,8 +22,7 @@ local function new_random(seed)
   end
 end
 
---- Two connected streams, of a random kind.
-local function connect(p)
+local function connect_plain(p)
   if p.random(3) == 1 then return assert(net.pair()) end
   if p.random(4) == 1 then
     local path = os.tmpname()
@@ -35,6 +35,16 @@ local function connect(p)
   local host, port = listener:address()
   local a = assert(net.connect(host, port))
   return a, assert(listener:accept())
+end
+
+--- Two connected streams, of a random kind; whether TLS is on top.
+local function connect(p)
+  local a, b = connect_plain(p)
+  if p.random(4) > 1 then return a, b, false end
+  local of_a, of_b = secure.shake(a, b)
+  assert(table.unpack(of_a))
+  assert(table.unpack(of_b))
+  return a, b, true
 end
 
 --- One direction of bytes. `cut`: something may be missing at its end.
@@ -125,9 +135,10 @@ end)
 op(1, function(p, one)
   local how = p.random(24)
   if how > 4 then return end
-  -- What the other side sends is lost, and what it was sent may be, after a reset.
+  -- What the other side sends is lost, and what it was sent may be, after a reset. With
+  -- TLS the other side always sends something: keys, answers.
   one.into.cut = true
-  if how > 1 or #one.into.sent > 0 then one.out.cut = true end
+  if how > 1 or one.tls or #one.into.sent > 0 then one.out.cut = true end
   one.stream[({ "close", "close", "abort", "reset" })[how]](one.stream)
 end)
 op(1, function(p, one)
@@ -207,10 +218,12 @@ end
 
 local function run(p)
   for i = 1, p.random(2) do
-    local a, b = connect(p)
+    local a, b, tls = connect(p)
     local there, back = new_way(), new_way()
-    p.ends[#p.ends + 1] = { stream = a, out = there, into = back, name = i .. "a" }
-    p.ends[#p.ends + 1] = { stream = b, out = back, into = there, name = i .. "b" }
+    p.ends[#p.ends + 1] = { stream = a, out = there, into = back,
+      name = i .. "a", tls = tls }
+    p.ends[#p.ends + 1] = { stream = b, out = back, into = there,
+      name = i .. "b", tls = tls }
   end
   for i = 1, p.random(6) + 1 do
     local one = p.ends[p.random(#p.ends)]
