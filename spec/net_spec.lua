@@ -7,20 +7,7 @@ local helper = require "spec.helper"
 
 local catch, start, in_task = helper.catch, helper.start, helper.in_task
 
-local open -- what the test's end closes
-
-before_each(function() open = {} end)
-
-after_each(function()
-  for _, object in ipairs(open) do (object.abort or object.close)(object) end
-  neap.sleep(0)
-end)
-
-local function keep(object, err)
-  assert(object, err)
-  open[#open + 1] = object
-  return object
-end
+local keep = require "spec.support.kept"(before_each, after_each).keep
 
 local function listen(opts) return keep(net.listen(opts)) end
 

@@ -7,22 +7,11 @@ local helper = require "spec.helper"
 
 local catch, start = helper.catch, helper.start
 
-local open = {}
-local function pair()
-  local a, b = net.pair()
-  open[#open + 1] = a
-  open[#open + 1] = b
-  return a, b
-end
+local pair = require "spec.support.kept"(before_each, after_each).pair
 
 local MUCH = ("0123456789abcdef"):rep(1 << 17) -- 2 MB
 
 describe("stream:pipe", function()
-  after_each(function()
-    for _, stream in ipairs(open) do stream:abort() end
-    open = {}
-    neap.sleep(0)
-  end)
 
   it("copies all that comes, to the end", function()
     local a, b = pair()

@@ -7,23 +7,7 @@ local helper = require "spec.helper"
 
 local catch, start, in_task = helper.catch, helper.start, helper.in_task
 
-local open -- what the test's end closes
-
-before_each(function() open = {} end)
-
-after_each(function()
-  for _, object in ipairs(open) do
-    if object.abort then object:abort() end
-    if object.shutdown and object.connections then object:shutdown(0) end
-  end
-  neap.sleep(0)
-end)
-
-local function keep(object, err)
-  assert(object, err)
-  open[#open + 1] = object
-  return object
-end
+local keep = require "spec.support.kept"(before_each, after_each).keep
 
 local function serve(handler, opts) return keep(net.serve(handler, opts)) end
 

@@ -8,23 +8,7 @@ local certs = require "spec.support.certs"
 
 local catch, start = helper.catch, helper.start
 
-local open -- what the test's end closes
-
-before_each(function() open = {} end)
-
-after_each(function()
-  for _, object in ipairs(open) do
-    if object.abort then object:abort() end
-    if object.shutdown and object.connections then object:shutdown(0) end
-  end
-  neap.sleep(0)
-end)
-
-local function keep(object, err)
-  assert(object, err)
-  open[#open + 1] = object
-  return object
-end
+local keep = require "spec.support.kept"(before_each, after_each).keep
 
 local function echo(stream)
   for line in stream:lines "L" do stream:write(line) end

@@ -7,14 +7,8 @@ local helper = require "spec.helper"
 
 local catch, start, in_task = helper.catch, helper.start, helper.in_task
 
---- Two connected streams that the test's end closes.
-local open = {}
-local function pair()
-  local a, b = net.pair()
-  open[#open + 1] = a
-  open[#open + 1] = b
-  return a, b
-end
+local kept = require "spec.support.kept"(before_each, after_each)
+local keep, pair = kept.keep, kept.pair
 
 --- A stream from which exactly these pieces can be read, the later ones after a turn each.
 local function source(...)
@@ -31,11 +25,6 @@ local function source(...)
 end
 
 describe("a stream", function()
-  after_each(function()
-    for _, stream in ipairs(open) do stream:abort() end
-    open = {}
-    neap.sleep(0)
-  end)
 
   it("gives what the other side wrote, by Lua's formats", function()
     local s = source("one\ntwo\n", "0x1F 7.5e1\nabc", "rest\nend")
@@ -223,7 +212,7 @@ describe("a stream", function()
 
   it("is closed when nobody has it, and what was written arrives", function()
     local a, b = net.pair()
-    open[#open + 1] = b
+    keep(b)
     in_task(function() a:write "last words" end)
     a = nil ---@diagnostic disable-line
     collectgarbage()

@@ -7,22 +7,11 @@ local helper = require "spec.helper"
 
 local catch, start, in_task = helper.catch, helper.start, helper.in_task
 
-local open = {}
-local function pair()
-  local a, b = net.pair()
-  open[#open + 1] = a
-  open[#open + 1] = b
-  return a, b
-end
+local pair = require "spec.support.kept"(before_each, after_each).pair
 
 local MUCH = ("x"):rep(1 << 20)
 
 describe("writing to a stream", function()
-  after_each(function()
-    for _, stream in ipairs(open) do stream:abort() end
-    open = {}
-    neap.sleep(0)
-  end)
 
   it("gives the stream back, and takes numbers", function()
     local a, b = pair()
