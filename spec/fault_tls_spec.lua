@@ -171,7 +171,8 @@ for _, version in ipairs { "TLSv1.2", "TLSv1.3" } do
       local total = sizes()
       with_server(version, function(ask, _, set)
         for way, size in pairs(total) do
-          for at = 0, size - 1, math.max(size // 6, 1) do
+          -- Signatures differ by some bytes from one conversation to the next.
+          for at = 0, size - 50, math.max(size // 6, 1) do
             set { [way] = { stall_after = at } }
             local task = neap.create_task(ask)
             neap.sleep(0.003)
