@@ -163,7 +163,9 @@ static void poll_events(neap__loop *loop, int64_t wait) {
     if (wait > 0) {
       uint64_t ms = (uint64_t)(wait / 1000000) + (wait % 1000000 != 0);
       uv_update_time(loop->uv);
-      uv_timer_start(&loop->timer, on_timer, ms, 0);
+      /* It repeats: libuv runs timers before it waits, too, and one that is over by then
+       * (we were not given the processor) would leave it to wait for ever. */
+      uv_timer_start(&loop->timer, on_timer, ms, 1);
     }
     uv_run(loop->uv, UV_RUN_ONCE);
     if (wait > 0) uv_timer_stop(&loop->timer);
