@@ -260,7 +260,7 @@ describe("a stream on a bad network", function()
   end)
 
   it("may be collected while its last bytes leave", function()
-    local client, server = require "neap.core.test".stream_pair()
+    local client, server = net.pair()
     local data = ("x"):rep(4 << 20)
     client:set_write_limits(1 << 30)
     client:write(data)

@@ -183,7 +183,7 @@ M.reports = { take = function() return require "neap.test.busted".take_reports()
 --- How many descriptors this process has open.
 function M.descriptors()
   -- libuv keeps one of its own from the first stream of a loop on.
-  for _, stream in ipairs { core.stream_pair() } do stream:abort() end
+  for _, stream in ipairs { require "neap.net".pair() } do stream:abort() end
   neap.sleep(0)
   local count, missing, n = 0, 0, 0
   while missing < 64 do

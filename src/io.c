@@ -99,12 +99,13 @@ neap__io *neap__io_check(lua_State *L, neap_runtime *rt, int index,
   return *box;
 }
 
-void neap__io_check_here(lua_State *L, neap_runtime *rt, const neap__io *io) {
+void neap__check_loop_here(lua_State *L, neap_runtime *rt,
+                           const neap__loop *loop) {
   const neap_task *task = rt->current;
-  const neap__loop *loop = task == NULL || task == &rt->root
+  const neap__loop *here = task == NULL || task == &rt->root
                                ? neap__the_loop(L, rt)
                                : task->future.loop;
-  if (NEAP__UNLIKELY(loop != io->loop))
+  if (NEAP__UNLIKELY(here != loop))
     luaL_error(L, "it belongs to another event loop");
 }
 

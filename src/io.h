@@ -67,8 +67,13 @@ static inline void neap__io_own(neap__io **box, neap__io *io) {
  * [-0, +0, v] */
 neap__io *neap__io_check(lua_State *L, neap_runtime *rt, int index,
                          enum neap__kind kind, const char *name);
-/* Raises unless `io` belongs to the loop on which the caller waits. [-0, +0, v] */
-void neap__io_check_here(lua_State *L, neap_runtime *rt, const neap__io *io);
+/* Raises unless what belongs to `loop` is waited for on that loop. [-0, +0, v] */
+void neap__check_loop_here(lua_State *L, neap_runtime *rt,
+                           const neap__loop *loop);
+static inline void neap__io_check_here(lua_State *L, neap_runtime *rt,
+                                       const neap__io *io) {
+  neap__check_loop_here(L, rt, io->loop);
+}
 /* The __gc of such objects. A program may call it too, with anything, and while somebody
  * waits. */
 int neap__io_gc(lua_State *L);

@@ -155,11 +155,7 @@ static int next_finish(lua_State *L, neap_wait *wait) {
 static int wait_for(lua_State *L, listener *l, const char *name,
                     neap_finish finish) {
   neap_runtime *rt = neap__rt(L);
-  const neap_task *task = rt->current;
-  const neap__loop *loop = task == NULL || task == &rt->root
-                               ? neap__the_loop(L, rt)
-                               : task->future.loop;
-  if (loop != l->loop) luaL_error(L, "it belongs to another event loop");
+  neap__check_loop_here(L, rt, l->loop);
   if (l->npending > l->granted) {
     neap__check_again(rt, L, name);
     return take(L, l);

@@ -418,28 +418,20 @@ static neap_aborted end_abort(neap_wait *wait) {
 }
 
 /* The stream, or why not. */
-static int finish(lua_State *L, neap_wait *wait, const char *op) {
+static int write_finish(lua_State *L, neap_wait *wait) {
   neap__stream *s = neap__link_of(wait)->object;
   neap__io_release(&s->io);
   if (L == NULL) return 0;
-  if (wait->status < 0) return neap__stream_refuse(L, s, wait->status, op);
+  if (wait->status < 0) return neap__stream_refuse(L, s, wait->status, "write");
   lua_settop(L, 1);
   return 1;
-}
-
-static int write_finish(lua_State *L, neap_wait *wait) {
-  return finish(L, wait, "write");
-}
-
-static int end_finish(lua_State *L, neap_wait *wait) {
-  return finish(L, wait, "write");
 }
 
 static int wait_in(lua_State *L, neap_runtime *rt, neap__stream *s,
                    neap__waitq *waiters, const char *name) {
   bool writes = waiters == &s->writers;
   neap_wait *wait = neap__io_wait(rt, writes ? write_abort : end_abort,
-                                  writes ? write_finish : end_finish, name, s);
+                                  write_finish, name, s);
   neap__waitq_push(waiters, wait);
   neap__io_hold(&s->io);
   s->burst = 0;

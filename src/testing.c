@@ -189,13 +189,19 @@ static int l_gate(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"freeze", l_freeze}, {"thaw", l_thaw},
-    {"frozen", l_frozen}, {"now", l_now},
-    {"step", l_step},     {"shuffle", l_shuffle},
-    {"order", l_order},   {"set_order", l_set_order},
-    {"settle", l_settle}, {"log", l_log},
-    {"linger", l_linger}, {"stream_pair", neap__l_stream_pair},
-    {"gate", l_gate},     {"watchdog", neap__l_watchdog},
+    {"freeze", l_freeze},
+    {"thaw", l_thaw},
+    {"frozen", l_frozen},
+    {"now", l_now},
+    {"step", l_step},
+    {"shuffle", l_shuffle},
+    {"order", l_order},
+    {"set_order", l_set_order},
+    {"settle", l_settle},
+    {"log", l_log},
+    {"linger", l_linger},
+    {"gate", l_gate},
+    {"watchdog", neap__l_watchdog},
     {NULL, NULL},
 };
 

@@ -18,7 +18,7 @@ typedef struct scenario {
 static volatile size_t failing; /* the N of this round, for the crash report */
 static volatile bool for_good;
 
-__attribute__((unused)) static void on_crash(int signal) {
+static inline void on_crash(int signal) {
   char text[80];
   int n = snprintf(text, sizeof text, "# signal %d at allocation %zu%s\n",
                    signal, failing, for_good ? " and all after" : "");
@@ -86,6 +86,28 @@ static void sweep(const scenario *s, bool lasting) {
   }
   alarm(0);
   printf("# %s: %zu allocations\n", s->name, n - 1);
+}
+
+/* A test program: each scenario with one allocation failing, and with all from there on.
+ * Its exit code. */
+static inline int sweep_all(const scenario *list, size_t count) {
+  static const char *const how[] = {"one allocation fails",
+                                    "memory stays short"};
+  int failed = 0;
+  signal(SIGABRT, on_crash);
+  signal(SIGSEGV, on_crash);
+  signal(SIGALRM, on_crash);
+  for (size_t i = 0; i < 2 * count; i++) {
+    atomic_store(&failed_checks, 0);
+    sweep(&list[i / 2], i % 2 == 1);
+    bool ok = atomic_load(&failed_checks) == 0;
+    failed += !ok;
+    printf("%s %zu - %s, %s\n", ok ? "ok" : "not ok", i + 1, list[i / 2].name,
+           how[i % 2]);
+    fflush(stdout);
+  }
+  printf("%d passed, %d failed\n", (int)(2 * count) - failed, failed);
+  return failed > 0;
 }
 
 #endif

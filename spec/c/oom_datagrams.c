@@ -92,41 +92,6 @@ static bool run_names(fixture *f) {
 static const scenario scenarios[] = {
     {"readiness", run_poll}, {"datagrams", run_udp}, {"names", run_names}};
 
-static void test_poll(void) {
-  sweep(&scenarios[0], false);
-}
-
-static void test_poll_lasting(void) {
-  sweep(&scenarios[0], true);
-}
-
-static void test_udp(void) {
-  sweep(&scenarios[1], false);
-}
-
-static void test_udp_lasting(void) {
-  sweep(&scenarios[1], true);
-}
-
-static void test_names(void) {
-  sweep(&scenarios[2], false);
-}
-
-static void test_names_lasting(void) {
-  sweep(&scenarios[2], true);
-}
-
 int main(void) {
-  static const test_case tests[] = {
-      {"readiness, one allocation fails", test_poll},
-      {"readiness, memory stays short", test_poll_lasting},
-      {"datagrams, one allocation fails", test_udp},
-      {"datagrams, memory stays short", test_udp_lasting},
-      {"names, one allocation fails", test_names},
-      {"names, memory stays short", test_names_lasting},
-  };
-  signal(SIGABRT, on_crash);
-  signal(SIGSEGV, on_crash);
-  signal(SIGALRM, on_crash);
-  return run_tests(tests, COUNT(tests));
+  return sweep_all(scenarios, COUNT(scenarios));
 }

@@ -87,46 +87,11 @@ static bool run_watching(fixture *f) {
 static const scenario scenarios[] = {
     {"paths", run_paths}, {"files", run_files}, {"watching", run_watching}};
 
-static void test_paths(void) {
-  sweep(&scenarios[0], false);
-}
-
-static void test_paths_lasting(void) {
-  sweep(&scenarios[0], true);
-}
-
-static void test_files(void) {
-  sweep(&scenarios[1], false);
-}
-
-static void test_files_lasting(void) {
-  sweep(&scenarios[1], true);
-}
-
-static void test_watching(void) {
-  sweep(&scenarios[2], false);
-}
-
-static void test_watching_lasting(void) {
-  sweep(&scenarios[2], true);
-}
-
 int main(void) {
-  static const test_case tests[] = {
-      {"paths, one allocation fails", test_paths},
-      {"paths, memory stays short", test_paths_lasting},
-      {"files, one allocation fails", test_files},
-      {"files, memory stays short", test_files_lasting},
-      {"watching, one allocation fails", test_watching},
-      {"watching, memory stays short", test_watching_lasting},
-  };
-  signal(SIGABRT, on_crash);
-  signal(SIGSEGV, on_crash);
-  signal(SIGALRM, on_crash);
   char folder[] = "/tmp/neap-oom-XXXXXX", command[64];
   if (mkdtemp(folder) == NULL) return 1;
   setenv("OOM_FOLDER", folder, 1);
-  int failed = run_tests(tests, COUNT(tests));
+  int failed = sweep_all(scenarios, COUNT(scenarios));
   snprintf(command, sizeof command, "rm -rf %s", folder);
   return system(command) != 0 || failed;
 }

@@ -30,21 +30,6 @@ static bool run_processes(fixture *f) {
 
 static const scenario scenarios[] = {{"processes", run_processes}};
 
-static void test_once(void) {
-  sweep(&scenarios[0], false);
-}
-
-static void test_lasting(void) {
-  sweep(&scenarios[0], true);
-}
-
 int main(void) {
-  static const test_case tests[] = {
-      {"processes, one allocation fails", test_once},
-      {"processes, memory stays short", test_lasting},
-  };
-  signal(SIGABRT, on_crash);
-  signal(SIGSEGV, on_crash);
-  signal(SIGALRM, on_crash);
-  return run_tests(tests, COUNT(tests));
+  return sweep_all(scenarios, COUNT(scenarios));
 }

@@ -44,31 +44,6 @@ static bool run_streams(fixture *f) {
 static const scenario scenarios[] = {{"signals", run_signals},
                                      {"standard streams", run_streams}};
 
-static void test_signals(void) {
-  sweep(&scenarios[0], false);
-}
-
-static void test_signals_lasting(void) {
-  sweep(&scenarios[0], true);
-}
-
-static void test_streams(void) {
-  sweep(&scenarios[1], false);
-}
-
-static void test_streams_lasting(void) {
-  sweep(&scenarios[1], true);
-}
-
 int main(void) {
-  static const test_case tests[] = {
-      {"signals, one allocation fails", test_signals},
-      {"signals, memory stays short", test_signals_lasting},
-      {"standard streams, one allocation fails", test_streams},
-      {"standard streams, memory stays short", test_streams_lasting},
-  };
-  signal(SIGABRT, on_crash);
-  signal(SIGSEGV, on_crash);
-  signal(SIGALRM, on_crash);
-  return run_tests(tests, COUNT(tests));
+  return sweep_all(scenarios, COUNT(scenarios));
 }

@@ -84,51 +84,6 @@ static const scenario scenarios[] = {{"sockets", run_sockets},
                                      {"several addresses", run_race},
                                      {"serving", run_serving}};
 
-static void test_sockets(void) {
-  sweep(&scenarios[0], false);
-}
-
-static void test_sockets_lasting(void) {
-  sweep(&scenarios[0], true);
-}
-
-static void test_local(void) {
-  sweep(&scenarios[1], false);
-}
-
-static void test_local_lasting(void) {
-  sweep(&scenarios[1], true);
-}
-
-static void test_race(void) {
-  sweep(&scenarios[2], false);
-}
-
-static void test_race_lasting(void) {
-  sweep(&scenarios[2], true);
-}
-
-static void test_serving(void) {
-  sweep(&scenarios[3], false);
-}
-
-static void test_serving_lasting(void) {
-  sweep(&scenarios[3], true);
-}
-
 int main(void) {
-  static const test_case tests[] = {
-      {"sockets, one allocation fails", test_sockets},
-      {"sockets, memory stays short", test_sockets_lasting},
-      {"Unix sockets, one allocation fails", test_local},
-      {"Unix sockets, memory stays short", test_local_lasting},
-      {"several addresses, one allocation fails", test_race},
-      {"several addresses, memory stays short", test_race_lasting},
-      {"serving, one allocation fails", test_serving},
-      {"serving, memory stays short", test_serving_lasting},
-  };
-  signal(SIGABRT, on_crash);
-  signal(SIGSEGV, on_crash);
-  signal(SIGALRM, on_crash);
-  return run_tests(tests, COUNT(tests));
+  return sweep_all(scenarios, COUNT(scenarios));
 }

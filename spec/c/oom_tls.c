@@ -63,29 +63,7 @@ static bool run_streams(fixture *f) {
 static const scenario scenarios[] = {{"contexts", run_contexts},
                                      {"streams", run_streams}};
 
-static void test_contexts(void) {
-  sweep(&scenarios[0], false);
-}
-
-static void test_contexts_lasting(void) {
-  sweep(&scenarios[0], true);
-}
-
-static void test_streams(void) {
-  sweep(&scenarios[1], false);
-}
-
-static void test_streams_lasting(void) {
-  sweep(&scenarios[1], true);
-}
-
 int main(void) {
-  static const test_case tests[] = {
-      {"contexts, one allocation fails", test_contexts},
-      {"contexts, memory stays short", test_contexts_lasting},
-      {"streams, one allocation fails", test_streams},
-      {"streams, memory stays short", test_streams_lasting},
-  };
   char folder[] = "/tmp/oom_tls.XXXXXX", command[512];
   if (mkdtemp(folder) == NULL) return 1;
   setenv("OOM_TLS", folder, 1);
@@ -95,10 +73,7 @@ int main(void) {
            "-days 2 -keyout %s/key.pem -out %s/cert.pem 2>/dev/null",
            folder, folder);
   if (system(command) != 0) return 1;
-  signal(SIGSEGV, on_crash);
-  signal(SIGABRT, on_crash);
-  signal(SIGALRM, on_crash);
-  int result = run_tests(tests, COUNT(tests));
+  int result = sweep_all(scenarios, COUNT(scenarios));
   snprintf(command, sizeof command, "rm -rf %s", folder);
   return system(command) != 0 ? 1 : result;
 }
