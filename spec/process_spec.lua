@@ -277,7 +277,7 @@ describe("Process:close", function()
     end
     assert.is_true(exists(pid))
     os.execute("kill " .. pid)
-    children.gone(pid)
+    children.reaped(pid)
   end)
 
   it("ends what is left of a group", function()

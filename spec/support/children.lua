@@ -35,7 +35,7 @@ function M.exists(pid)
   return state ~= nil
 end
 
---- Waits until a process that is no child of ours has ended (whoever reaps it).
+--- Waits until a process that the loop does not watch has ended (whoever reaps it).
 function M.gone(pid)
   for _ = 1, 2000 do
     local state = M.state(pid)
@@ -43,6 +43,15 @@ function M.gone(pid)
     os.execute "sleep 0.001"
   end
   error("process " .. pid .. " is there still", 2)
+end
+
+--- Waits until the loop has reaped a child of ours, and closed its handle.
+function M.reaped(pid)
+  for _ = 1, 2000 do
+    if not M.exists(pid) then return M.settle() end
+    neap.sleep(0.001)
+  end
+  error("process " .. pid .. " has not been reaped", 2)
 end
 
 --- How many descriptors are open.
