@@ -19,12 +19,17 @@ static int by_name(const void *key, const void *element) {
 
 /* Modules in C that only our Lua files require. */
 static const luaL_Reg core[] = {
+    {"neap.core.buffer", neap__open_buffer},
+    {"neap.core.channel", neap__open_channel},
     {"neap.core.dns", neap__open_dns},
     {"neap.core.fs", neap__open_fs},
     {"neap.core.net", neap__open_net},
+    {"neap.core.packet", neap__open_packet},
+    {"neap.core.pool", neap__open_pool},
     {"neap.core.process", neap__open_process},
     {"neap.core.signal", neap__open_signals},
     {"neap.core.test", neap__open_testing},
+    {"neap.core.thread", neap__open_thread},
     {"neap.core.tls", neap__open_tls},
     {"neap.core.tty", neap__open_tty},
     {"neap.core.udp", neap__open_udp},

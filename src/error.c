@@ -26,6 +26,7 @@ static const char *const names[NEAP__CLASSES] = {
     [NEAP__DEADLOCKERROR] = "DeadlockError",
     [NEAP__KEYBOARDINTERRUPT] = "KeyboardInterrupt",
     [NEAP__EXCEPTIONGROUP] = "ExceptionGroup",
+    [NEAP__BROKENEXECUTOR] = "BrokenExecutor",
     [NEAP__SYSTEMEXIT] = "SystemExit",
 };
 

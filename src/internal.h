@@ -246,6 +246,11 @@ struct neap__loop {
   int64_t now;       /* ns of the clock at the last look at deadlines */
   size_t nexternal;  /* parked waits that a handle or thread ends */
   size_t nshared;    /* waits armed for other threads */
+  size_t nremote;    /* what other threads do for it, and else keeps it */
+  struct neap__mailbox *mailbox; /* how others reach it, or NULL */
+  struct neap__mail *mail;       /* to be delivered */
+  neap__call mail_call;          /* when that is */
+  struct neap__job *sent, *running_jobs; /* rings */
   size_t ntasks;     /* not done */
   uv_mutex_t mutex;  /* guards `shared` */
   neap_wait *shared;
@@ -324,6 +329,11 @@ enum neap__kind {
   NEAP__K_TTYMODE,
   NEAP__K_POLL,
   NEAP__K_QUERY, /* for the addresses of a name */
+  NEAP__K_REMOTE, /* a loop of another runtime */
+  NEAP__K_CHANNEL,
+  NEAP__K_BUFFER,
+  NEAP__K_THREAD,
+  NEAP__K_POOL,
   NEAP__KINDS
 };
 
@@ -425,6 +435,9 @@ struct neap_runtime {
   neap__sentry sentry;
   struct neap__watchdog *watchdog; /* NULL until there is one */
   struct neap__tls *tls;           /* OpenSSL, once it is used */
+  struct neap__packer *packer;     /* what pack.c keeps between calls, or NULL */
+  struct neap__thread *threads;    /* that it has started */
+  struct neap__thread *self;       /* the thread that it is the runtime of, or NULL */
   const char *stopped_in; /* where the root waited when it was stopped */
   int64_t virtual_now;    /* ns, while `frozen` */
   uint32_t linger;        /* ms that a closed stream has; 0: as usual */
@@ -493,6 +506,7 @@ enum neap__class {
   NEAP__DEADLOCKERROR,
   NEAP__KEYBOARDINTERRUPT,
   NEAP__EXCEPTIONGROUP,
+  NEAP__BROKENEXECUTOR,
   NEAP__SYSTEMEXIT, /* internal: what os.exit and SIGTERM raise */
   NEAP__CLASSES
 };
@@ -1021,6 +1035,8 @@ enum neap__reg {
   NEAP__R_CONTEXT,  /* the root's context, or false */
   NEAP__R_DEADLOCK, /* the DeadlockError that the root is about to raise */
   NEAP__R_NOTED,    /* list of what was made while rt->noting */
+  NEAP__R_SHARED,   /* pointer -> the object of a shared thing; weak */
+  NEAP__R_NAMES,    /* value -> its name; name -> value: see names.c */
   NEAP__REGS
 };
 void neap__reg_get(lua_State *L, enum neap__reg which); /* [-0, +1, -] */
@@ -1041,6 +1057,11 @@ int neap__open_fs(lua_State *L);
 int neap__open_process(lua_State *L);
 int neap__open_signals(lua_State *L);
 int neap__open_tty(lua_State *L);
+int neap__open_thread(lua_State *L);
+int neap__open_channel(lua_State *L);
+int neap__open_buffer(lua_State *L);
+int neap__open_pool(lua_State *L);
+int neap__open_packet(lua_State *L);
 void neap__tls_free(neap_runtime *rt); /* tlsapi.c */
 
 /* ---- sigint.c ---------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  * three handles of ours make turns happen when the embedder calls uv_run himself, and
  * nothing of his is ever touched. Loop objects are kept by the runtime until closed.
  */
+#include "job.h"
 #include "stream.h"
 
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 
 static void on_async(uv_async_t *async) {
   neap__take_shared(async->data);
+  neap__mail_arrived(async->data);
 }
 
 static void on_closed(uv_handle_t *handle) {
@@ -338,6 +340,7 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
     neap__unhandled(rt, "not enough memory",
                     "not enough memory to report errors that nobody saw");
   }
+  neap__jobs_close(loop, L);
   drop_handles(loop, L);
   neap__processes_end(loop);
   neap__io_close_all(loop);

@@ -223,8 +223,8 @@ int neap_step(neap_runtime *rt, double timeout) {
   neap__set_running(rt, NULL);
   neap__loop_rearm(loop);
   if (atomic_exchange(&rt->interrupt, 0) != 0) return UV_EINTR;
-  size_t pending =
-      loop->nready + loop->heap_len + loop->nexternal + loop->nshared;
+  size_t pending = loop->nready + loop->heap_len + loop->nexternal +
+                   loop->nshared + loop->nremote;
   if (loop->ntasks > pending) pending = loop->ntasks;
   return pending > INT32_MAX ? INT32_MAX : (int)pending;
 }

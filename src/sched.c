@@ -138,7 +138,7 @@ static void on_timer(uv_timer_t *timer) {
 }
 
 void neap__hold(neap__loop *loop, bool hold) {
-  if (hold || loop->nshared > 0) {
+  if (hold || loop->nshared > 0 || loop->nremote > 0) {
     uv_ref((uv_handle_t *)&loop->async);
   } else {
     uv_unref((uv_handle_t *)&loop->async);
@@ -181,7 +181,7 @@ static bool time_passes(const neap_runtime *rt) {
 bool neap__alive(const neap__loop *loop) {
   return loop->nready > 0 || loop->settlers.head != NULL ||
          (loop->heap_len > 0 && time_passes(loop->rt)) || loop->nshared > 0 ||
-         uv_loop_alive(loop->uv);
+         loop->nremote > 0 || uv_loop_alive(loop->uv);
 }
 
 int64_t neap__patience(neap__loop *loop) {
@@ -192,7 +192,10 @@ int64_t neap__patience(neap__loop *loop) {
   if (left <= 0) return 0;
   if (NEAP__LIKELY(!rt->frozen)) return left;
   /* A clock that stands still jumps, unless somebody works in the meantime. */
-  return rt->jumps && loop->nexternal == 0 && loop->nshared == 0 ? 0 : -1;
+  return rt->jumps && loop->nexternal == 0 && loop->nshared == 0 &&
+                 loop->nremote == 0
+             ? 0
+             : -1;
 }
 
 /* Nothing is ready, and it was looked for events and deadlines. */

@@ -355,7 +355,7 @@ void neap_arm_threadsafe(neap_runtime *rt, neap_wait *wait) {
   if (task != NULL && task != &rt->root) loop = task->future.loop;
   wait->flags = NEAP__SHARED;
   neap__link_of(wait)->object = loop;
-  if (loop->nshared++ == 0) uv_ref((uv_handle_t *)&loop->async);
+  if (loop->nshared++ == 0) neap__hold(loop, true);
 }
 
 void neap_wake_threadsafe(neap_wait *wait, int status) {
@@ -384,7 +384,7 @@ void neap__take_shared(neap__loop *loop) {
   }
   while (first != NULL) {
     neap_wait *next = neap__link_of(first)->queue.next;
-    if (--loop->nshared == 0) uv_unref((uv_handle_t *)&loop->async);
+    if (--loop->nshared == 0) neap__hold(loop, false);
     first->flags &= ~(unsigned)NEAP__SHARED;
     neap_wake(first, first->status);
     first = next;
