@@ -115,7 +115,7 @@ static void free_out(neap__file *f) {
 }
 
 static void apply(neap__file *f) {
-  enum neap__job job = f->job;
+  enum neap__filejob job = f->job;
   f->job = NEAP__J_NONE;
   f->flying = false;
   if (f->status == UV_ECANCELED) return; /* it did nothing */

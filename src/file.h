@@ -12,7 +12,7 @@
 #include "fs.h"
 #include "lock.h"
 
-enum neap__job {
+enum neap__filejob {
   NEAP__J_NONE,
   NEAP__J_READ,     /* into `space` */
   NEAP__J_WRITE,    /* what is in `out` */
@@ -40,7 +40,7 @@ struct neap__file {
   /* the operation that has the lock */
   neap__req req;
   uv_work_t work;
-  enum neap__job job;
+  enum neap__filejob job;
   int status;     /* what became of it: 0 or a UV_E* code */
   size_t result;  /* bytes that were read or written */
   int64_t number; /* a position or size */
@@ -62,7 +62,7 @@ typedef struct neap__verb {
   /* The lock is ours. May be NULL. */
   void (*begin)(lua_State *L, neap__file *file);
   /* What a thread has to do next. */
-  enum neap__job (*step)(lua_State *L, neap__file *file);
+  enum neap__filejob (*step)(lua_State *L, neap__file *file);
   int (*push)(lua_State *L, neap__file *file);
 } neap__verb;
 

@@ -42,13 +42,13 @@ static int push_number(lua_State *L, neap__file *f) {
 }
 
 /* First what was written has to be. */
-static enum neap__job flushed(const neap__file *f) {
+static enum neap__filejob flushed(const neap__file *f) {
   return f->out_len > 0 ? NEAP__J_WRITE : NEAP__J_NONE;
 }
 
 /* ---- reading ------------------------------------------------------------------------- */
 
-static enum neap__job step_read(lua_State *L, neap__file *f) {
+static enum neap__filejob step_read(lua_State *L, neap__file *f) {
   neap__reader *in = &f->in;
   (void)L;
   if (f->out_len > 0) return NEAP__J_WRITE;
@@ -183,7 +183,7 @@ static void begin_write(lua_State *L, neap__file *f) {
 }
 
 /* Takes as much of the arguments as there is room for. */
-static enum neap__job step_write(lua_State *L, neap__file *f) {
+static enum neap__filejob step_write(lua_State *L, neap__file *f) {
   for (; f->arg <= lua_gettop(L); f->arg++, f->offset = 0) {
     size_t len;
     const char *data = lua_tolstring(L, f->arg, &len);
@@ -225,7 +225,7 @@ static bool quick_write(lua_State *L, neap__file *f) {
 
 /* ---- the other methods ----------------------------------------------------------------- */
 
-static enum neap__job step_flush(lua_State *L, neap__file *f) {
+static enum neap__filejob step_flush(lua_State *L, neap__file *f) {
   (void)L;
   return flushed(f);
 }
@@ -241,17 +241,17 @@ static void begin_steps(lua_State *L, neap__file *f) {
   f->arg = 0;
 }
 
-static enum neap__job once(neap__file *f, enum neap__job job) {
+static enum neap__filejob once(neap__file *f, enum neap__filejob job) {
   if (f->out_len > 0) return NEAP__J_WRITE;
   return f->arg++ == 0 ? job : NEAP__J_NONE;
 }
 
-static enum neap__job step_sync(lua_State *L, neap__file *f) {
+static enum neap__filejob step_sync(lua_State *L, neap__file *f) {
   (void)L;
   return once(f, NEAP__J_SYNC);
 }
 
-static enum neap__job step_stat(lua_State *L, neap__file *f) {
+static enum neap__filejob step_stat(lua_State *L, neap__file *f) {
   (void)L;
   return once(f, NEAP__J_STAT);
 }
@@ -266,7 +266,7 @@ static void check_truncate(lua_State *L) {
                 "a size of 0 or more expected");
 }
 
-static enum neap__job step_truncate(lua_State *L, neap__file *f) {
+static enum neap__filejob step_truncate(lua_State *L, neap__file *f) {
   if (f->out_len > 0) return NEAP__J_WRITE;
   if (f->arg == 0) {
     forget_ahead(f);
@@ -305,7 +305,7 @@ static void seek_to(neap__file *f, int64_t base, int64_t offset) {
   f->at = f->number;
 }
 
-static enum neap__job step_seek(lua_State *L, neap__file *f) {
+static enum neap__filejob step_seek(lua_State *L, neap__file *f) {
   int whence = whence_of(L);
   if (f->out_len > 0) return NEAP__J_WRITE;
   if (whence == 2 && f->regular && f->arg++ == 0) return NEAP__J_STAT;
@@ -323,7 +323,7 @@ static bool quick_seek(lua_State *L, neap__file *f) {
   return true;
 }
 
-static enum neap__job step_close(lua_State *L, neap__file *f) {
+static enum neap__filejob step_close(lua_State *L, neap__file *f) {
   (void)L;
   return f->fd >= 0 ? NEAP__J_CLOSE : NEAP__J_NONE;
 }
