@@ -348,6 +348,7 @@ static const luaL_Reg methods[] = {
     {"is_closed", l_is_closed},
     {"time", l_time},
     {"call_soon", l_call_soon},
+    {"call_soon_threadsafe", l_call_soon}, /* nothing has to cross */
     {"call_later", l_call_later},
     {"call_at", l_call_at},
     {"create_task", l_create_task},

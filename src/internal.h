@@ -424,6 +424,7 @@ struct neap_runtime {
   uv_mutex_t mutex;     /* guards the life of what `async` points to */
   atomic_int interrupt; /* 0, or the signal */
   atomic_bool stop;
+  atomic_int insisted; /* how often another thread has interrupted it */
   lua_State *volatile busy; /* where Lua code runs, for a debug hook, or NULL */
   atomic_bool dump;         /* the task trees are to be written to the log */
   lua_State *hook_L;        /* there */
@@ -1096,6 +1097,7 @@ void neap__condition_open(lua_State *L, neap_runtime *rt);
 void neap__semaphore_open(lua_State *L, neap_runtime *rt);
 void neap__barrier_open(lua_State *L, neap_runtime *rt);
 void neap__queue_open(lua_State *L, neap_runtime *rt);
+void neap__threadsafe_open(lua_State *L, neap_runtime *rt); /* remote.c */
 
 /* ---- small helpers ------------------------------------------------------------ */
 

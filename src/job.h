@@ -11,12 +11,6 @@
 
 typedef struct neap__job neap__job;
 
-enum neap__job_state {
-  NEAP__JOB_QUEUED,  /* on its way, or in a queue */
-  NEAP__JOB_RUNNING, /* a task over there */
-  NEAP__JOB_DONE,    /* has its outcome, or nobody wants one */
-};
-
 /* What the packet of an outcome holds. */
 enum neap__job_outcome {
   NEAP__JOB_RETURNED,  /* the results */
@@ -28,10 +22,10 @@ enum neap__job_outcome {
 struct neap__job {
   atomic_uint refs;
   neap__mail request, reply, cancel;
-  atomic_int state; /* enum neap__job_state */
   neap__mailbox *home,
       *there;          /* references; `there` may be NULL while queued */
   neap__packet packet; /* function and arguments; then the outcome */
+  bool gap;            /* its second value is none of the arguments */
   enum neap__job_outcome outcome;
   const char *reason; /* a static string */
   /* Called in the thread that ran it (or where it was lost) after the outcome has been
@@ -43,20 +37,23 @@ struct neap__job {
   bool (*withdraw)(neap__job *job);
   void *ud; /* for these */
   /* at home */
-  neap__loop *home_loop;
-  neap__job *home_next, *home_prev; /* ring of the loop */
-  neap__watcher watcher;            /* of the Future */
-  uint32_t slot;                    /* that anchors it */
+  neap__loop *home_loop; /* NULL: has left its ring */
+  neap__job *home_next, *home_prev;
+  neap__watcher watcher; /* of the Future */
+  uint32_t slot;         /* that anchors it */
+  bool holds;            /* the home loop */
+  bool concluded;        /* the reply has come, or the loop is closed */
   /* there */
-  neap__job *there_next, *there_prev; /* ring of the loop, while it runs */
+  neap__loop *there_loop; /* NULL: not in its ring */
+  neap__job *there_next, *there_prev;
   neap_task *task;
+  bool cancelled; /* before it began */
 };
 
 /* Makes a job of the function at `first` and the arguments above it, pushes the Future
  * of the running (or current) loop for its outcome, and counts one reference that the
- * Future's side holds. `what`: of neap__pack. [-0, +1, v] */
-neap__job *neap__job_new(lua_State *L, neap_runtime *rt, int first, int n,
-                         const char *what);
+ * Future's side holds. [-0, +1, v] */
+neap__job *neap__job_new(lua_State *L, neap_runtime *rt, int first, int n);
 /* Sends it to a loop: it runs there as a task. */
 void neap__job_send(neap__job *job, neap__mailbox *there);
 /* Runs it on this loop, in a turn, as a task: for pools. The job is one that nobody else
@@ -66,7 +63,14 @@ void neap__job_run(neap__job *job, neap__loop *loop, lua_State *L);
 void neap__job_break(neap__job *job, const char *reason);
 neap__job *neap__job_ref(neap__job *job);
 void neap__job_unref(neap__job *job);
+/* Fails the pending Future at `index` with the error below the top; on top is the
+ * traceback that it brings, or nil. [-2, +0, m] */
+void neap__fail_future(lua_State *L, neap_runtime *rt, int index);
 /* The loop is being closed: what it ran is broken, what it waits for forgotten. */
 void neap__jobs_close(neap__loop *loop, lua_State *L);
+
+/* thread.c: adds the name of the thread that this is to the traceback on top, which may
+ * be nil. [-1, +1, m] */
+void neap__push_thread_line(lua_State *L, neap_runtime *rt);
 
 #endif

@@ -8,6 +8,7 @@
  */
 #include "job.h"
 #include "stream.h"
+#include "thread.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -318,7 +319,9 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   neap_runtime *rt = loop->rt;
   int forced = 0;
   if (loop->closed) return 0;
-  loop->closed = true; /* takes nothing new */
+  neap__threads_end(loop);
+  neap__mail_flush(loop, L); /* the last that they had to say */
+  loop->closed = true;       /* takes nothing new */
   neap__signals_close(loop, L);
   neap__polls_close(loop, L);
   drop_handles(loop, L);

@@ -59,6 +59,19 @@ void neap__mail_arrived(neap__loop *loop) {
   neap__ready(loop, &loop->mail_call.item);
 }
 
+void neap__mail_flush(neap__loop *loop, lua_State *L) {
+  neap_runtime *rt = loop->rt;
+  neap_task *current = rt->current;
+  neap__loop *running = rt->running;
+  (void)L;
+  neap__mail_arrived(loop);
+  if (loop->mail == NULL) return;
+  neap__set_running(rt, loop);
+  deliver(&loop->mail_call);
+  neap__set_running(rt, running);
+  rt->current = current;
+}
+
 void neap__mailbox_attach(neap__mailbox *box, neap__loop *loop) {
   loop->mail_call.item.kind = NEAP__CALL;
   loop->mail_call.run = deliver;

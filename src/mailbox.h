@@ -52,6 +52,9 @@ void neap__mailbox_close(neap__mailbox *box);
 /* In on_async: what came gets its place in the ready list. */
 void neap__mail_arrived(neap__loop *loop);
 
+/* Delivers what has come, outside a turn: the loop is about to be closed. */
+void neap__mail_flush(neap__loop *loop, lua_State *L);
+
 /* Something of another thread's is awaited (or the loop is to stay): it stays alive. */
 void neap__remote_hold(neap__loop *loop);
 void neap__remote_release(neap__loop *loop);

@@ -259,6 +259,23 @@ void neap_stop(neap_runtime *rt) {
   uv_mutex_unlock(&rt->mutex);
 }
 
+static void on_busy(lua_State *L, lua_Debug *ar);
+
+#define EVERYTHING (LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT)
+
+/* Somebody insists, and this code may have caught it the first time: no Lua code that is
+ * under way gets any further. */
+static void insist(lua_State *L, neap_runtime *rt) {
+  lua_sethook(L, on_busy, EVERYTHING, 1);
+  for (const neap__link_co *link = rt->chain; link != NULL; link = link->prev) {
+    lua_sethook(link->co, on_busy, EVERYTHING, 1);
+    lua_sethook(link->from, on_busy, EVERYTHING, 1);
+  }
+  if (rt->current != NULL && rt->current->co != NULL)
+    lua_sethook(rt->current->co, on_busy, EVERYTHING, 1);
+  neap__raise(L, NEAP__SYSTEMEXIT, NULL);
+}
+
 /* Runs in whatever Lua code was busy when the interrupt or the request came. */
 static void on_busy(lua_State *L, lua_Debug *ar) {
   (void)ar;
@@ -267,6 +284,7 @@ static void on_busy(lua_State *L, lua_Debug *ar) {
     lua_sethook(L, NULL, 0, 0);
     return;
   }
+  if (NEAP__UNLIKELY(atomic_load(&rt->insisted) > 1)) insist(L, rt);
   lua_Hook hook = L == rt->hook_L ? rt->hook : NULL;
   rt->hook = NULL; /* before the other is back: a signal may come in between */
   lua_sethook(L, hook, rt->hook_mask, rt->hook_count);
@@ -293,8 +311,7 @@ static void call_attention(neap_runtime *rt, bool busy) {
         rt->hook_count = lua_gethookcount(L);
         rt->hook_L = L;
       }
-      lua_sethook(L, on_busy,
-                  LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+      lua_sethook(L, on_busy, EVERYTHING, 1);
     }
     wake_loop(rt);
   } else {

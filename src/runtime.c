@@ -199,6 +199,7 @@ static void open_core(lua_State *L, neap_runtime *rt) {
   neap__dump_open(L, rt);
   neap__barrier_open(L, rt);
   neap__queue_open(L, rt);
+  neap__threadsafe_open(L, rt);
   neap__require_open(L, rt);
   neap__coro_open(L, rt);
   neap__raise_open(L, rt);

@@ -1,7 +1,451 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * thread.c - OS threads that run a loop in a runtime of their own.
+ *
+ * A thread belongs to the loop that started it, and ends with it. What two threads share
+ * is the struct, guarded by its mutex, and the two mailboxes. The thread's last act is a
+ * mail to the loop that started it, which joins it.
+ */
+#include "thread.h"
+
+#include "io.h"
 #include "job.h"
 
-int neap__open_thread(lua_State *L) {
-  lua_createtable(L, 0, 0);
-  return 1;
+#include <stdlib.h>
+#include <string.h>
+
+#define INSIST_EVERY 20000000LL /* ns between two interrupts */
+#define INSIST_FOR 1000000000LL /* ns of that, before a thread is left alone */
+
+/* ---- life -------------------------------------------------------------------- */
+
+static neap__thread *ref(neap__thread *t) {
+  atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+  return t;
+}
+
+static void unref(neap__thread *t) {
+  if (atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1) return;
+  neap__mailbox_unref(t->box);
+  neap__mailbox_unref(t->home);
+  neap__share_alloc(t->path, 0);
+  neap__share_alloc(t->cpath, 0);
+  uv_cond_destroy(&t->cond);
+  uv_mutex_destroy(&t->mutex);
+  neap__share_alloc(t, 0);
+}
+
+static char *copy(const char *text, bool *failed) {
+  if (text == NULL) return NULL;
+  size_t size = strlen(text) + 1;
+  char *block = neap__share_alloc(NULL, size);
+  if (block == NULL) {
+    *failed = true;
+    return NULL;
+  }
+  memcpy(block, text, size);
+  return block;
+}
+
+/* ---- reports of the thread, for the runtime that started it -------------------- */
+
+typedef struct report {
+  neap__mail mail;
+  size_t message; /* bytes with the 0; 0: a text for the log */
+  size_t length;
+  char text[];
+} report;
+
+static void free_report(neap__mail *mail) {
+  neap__share_alloc(neap__container_of(mail, report, mail), 0);
+}
+
+static void deliver_report(neap__mail *mail, neap__loop *loop, lua_State *L) {
+  const report *r = neap__container_of(mail, report, mail);
+  (void)L;
+  if (r->message > 0) {
+    neap__unhandled(loop->rt, r->text, r->text + r->message);
+  } else {
+    neap__log_text(loop->rt, r->text, r->length);
+  }
+  free_report(mail);
+}
+
+static void send_report(neap__thread *t, const char *message, const char *text,
+                        size_t length) {
+  size_t before = message != NULL ? strlen(message) + 1 : 0;
+  size_t room = message != NULL ? sizeof t->name + 16 : 0;
+  report *r = neap__share_alloc(NULL, sizeof *r + before + room + length + 1);
+  if (r == NULL) return;
+  r->mail = (neap__mail){NULL, deliver_report, free_report};
+  r->message = before;
+  char *at = r->text;
+  if (message != NULL) {
+    memcpy(at, message, before);
+    at += before;
+    at += snprintf(at, room, "thread '%s': ", t->name);
+  }
+  memcpy(at, text, length);
+  at[length] = '\0';
+  r->length = length;
+  neap__post(t->home, &r->mail);
+}
+
+static void on_log(void *ud, const char *text, size_t length) {
+  send_report(ud, NULL, text, length);
+}
+
+static void on_unhandled(void *ud, const char *message, const char *text) {
+  send_report(ud, message, text, strlen(text));
+}
+
+/* ---- os.exit: the program's, so it is done where the thread was started ---------- */
+
+typedef struct exit_mail {
+  neap__mail mail;
+  int code;
+  bool close;
+} exit_mail;
+
+static void free_exit(neap__mail *mail) {
+  neap__share_alloc(neap__container_of(mail, exit_mail, mail), 0);
+}
+
+/* exit_mail (light userdata): os.exit is the loop's next callback. */
+static int l_plan_exit(lua_State *L) {
+  const exit_mail *m = lua_touserdata(L, 1);
+  neap_runtime *rt = neap_of(L);
+  lua_getglobal(L, "os");
+  lua_getfield(L, -1, "exit");
+  lua_pushinteger(L, m->code);
+  lua_pushboolean(L, m->close);
+  neap__handle *handle = neap__handle_new(L, rt, rt->running, 2);
+  handle->slot = neap__anchor(L, rt);
+  neap__ready(rt->running, &handle->item);
+  return 0;
+}
+
+static void deliver_exit(neap__mail *mail, neap__loop *loop, lua_State *L) {
+  (void)loop;
+  if (lua_checkstack(L, 2)) {
+    lua_pushcfunction(L, l_plan_exit);
+    lua_pushlightuserdata(L, neap__container_of(mail, exit_mail, mail));
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
+  }
+  free_exit(mail);
+}
+
+/* os.exit([code [, close]]), in a thread. */
+static int l_exit(lua_State *L) {
+  int code = lua_isboolean(L, 1)
+                 ? (lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE)
+                 : (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
+  neap_runtime *rt = neap_of(L);
+  exit_mail *m = neap__share_alloc(NULL, sizeof *m);
+  if (m == NULL) return luaL_error(L, "not enough memory");
+  *m = (exit_mail){.mail = {NULL, deliver_exit, free_exit},
+                   .code = code,
+                   .close = lua_toboolean(L, 2)};
+  neap__post(rt->self->home, &m->mail);
+  int results = neap_exit(L); /* ends this thread */
+  return results == UV_EINVAL ? 0 : results;
+}
+
+/* ---- in the thread ------------------------------------------------------------- */
+
+/* What a thread's Lua state has that others have not. */
+static int l_set_up(lua_State *L) {
+  lua_gc(L, LUA_GCGEN, 0, 0); /* as in lua */
+  if (lua_getglobal(L, "os") == LUA_TTABLE) {
+    lua_pushcfunction(L, l_exit);
+    lua_setfield(L, -2, "exit");
+  }
+  return 0;
+}
+
+static void run(neap__thread *t, neap_runtime *rt) {
+  lua_State *L = neap_lua(rt);
+  lua_pushcfunction(L, l_set_up);
+  bool failed = lua_pcall(L, 0, 0, 0) != LUA_OK;
+  if (failed) lua_pop(L, 1);
+  neap__loop *loop = failed ? NULL : neap__current_loop(rt);
+  if (loop == NULL) return;
+  neap__mailbox_attach(t->box, loop);
+  neap__remote_hold(loop); /* until it is stopped */
+  neap__loop_drive(loop, L, NULL, true);
+  neap__remote_release(loop);
+}
+
+static void publish(neap__thread *t, neap_runtime *rt) {
+  uv_mutex_lock(&t->mutex);
+  t->rt = rt;
+  uv_mutex_unlock(&t->mutex);
+}
+
+static void on_thread(void *arg) {
+  neap__thread *t = arg;
+  neap_config config = {
+      .size = sizeof config,
+      .memory_limit = t->memory_limit,
+      .log = on_log,
+      .unhandled = on_unhandled,
+      .ud = t,
+      .lua_path = t->path,
+      .lua_cpath = t->cpath,
+      .flags = t->no_env ? NEAP_NO_ENV : 0,
+  };
+#if defined(__linux__)
+  char name[16];
+  snprintf(name, sizeof name, "%.15s", t->name);
+  pthread_setname_np(pthread_self(), name);
+#endif
+  neap_runtime *rt = neap_new(&config, NULL);
+  if (rt != NULL) {
+    rt->self = t;
+    neap__interruptible(rt);
+    publish(t, rt);
+    run(t, rt);
+    neap_shutdown(rt);
+    publish(t, NULL);
+    neap__interruptible(NULL);
+    neap_free(rt);
+  }
+  neap__mailbox_close(t->box);
+  uv_mutex_lock(&t->mutex);
+  t->ended = true;
+  uv_cond_broadcast(&t->cond);
+  uv_mutex_unlock(&t->mutex);
+  neap__post(t->home, &t->ended_mail);
+}
+
+void neap__push_thread_line(lua_State *L, neap_runtime *rt) {
+  if (rt->self == NULL) return;
+  const char *text = lua_tostring(L, -1);
+  lua_pushfstring(L, "%s\n  in thread '%s'",
+                  text != NULL ? text : "stack traceback:", rt->self->name);
+  lua_remove(L, -2);
+}
+
+/* ---- where it was started -------------------------------------------------------- */
+
+/* It has ended. Nobody else has it any more, but for those who wait. */
+static void forget(neap_runtime *rt, neap__thread *t) {
+  neap__thread **at = &rt->threads;
+  while (*at != t)
+    at = &(*at)->next;
+  *at = t->next;
+  while (neap__waitq_wake(&t->joiners, 0) != NULL) {
+  }
+  unref(t);
+}
+
+static void join_now(neap__thread *t) {
+  if (t->joined) return;
+  t->joined = true;
+  uv_thread_join(&t->id);
+}
+
+static void deliver_ended(neap__mail *mail, neap__loop *loop, lua_State *L) {
+  neap__thread *t = neap__container_of(mail, neap__thread, ended_mail);
+  (void)L;
+  join_now(t);
+  forget(loop->rt, t);
+  unref(t);
+}
+
+static void lose_ended(neap__mail *mail) {
+  unref(neap__container_of(mail, neap__thread, ended_mail));
+}
+
+/* The string package[field], or NULL. Pushes it. */
+static const char *package_path(lua_State *L, const char *field) {
+  const char *text = NULL;
+  if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) == LUA_TTABLE &&
+      lua_getfield(L, -1, "package") == LUA_TTABLE &&
+      lua_getfield(L, -1, field) == LUA_TSTRING)
+    text = lua_tostring(L, -1);
+  return text;
+}
+
+static neap__thread *new_thread(lua_State *L, neap__loop *loop) {
+  neap__thread *t = neap__share_alloc(NULL, sizeof *t);
+  if (t == NULL) return NULL;
+  *t = (neap__thread){.tag = neap__tag(loop->rt, NEAP__K_THREAD)};
+  atomic_init(&t->refs, 1);
+  if (uv_mutex_init(&t->mutex) < 0) return neap__share_alloc(t, 0);
+  if (uv_cond_init(&t->cond) < 0) {
+    uv_mutex_destroy(&t->mutex);
+    return neap__share_alloc(t, 0);
+  }
+  t->ended_mail = (neap__mail){NULL, deliver_ended, lose_ended};
+  t->home_loop = loop;
+  int top = lua_gettop(L);
+  bool failed = false;
+  t->path = copy(package_path(L, "path"), &failed);
+  t->cpath = copy(package_path(L, "cpath"), &failed);
+  lua_getfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+  t->no_env = lua_toboolean(L, -1);
+  lua_settop(L, top);
+  t->box = neap__mailbox_new();
+  neap__mailbox *home = neap__mailbox_of(loop);
+  if (home != NULL) t->home = neap__mailbox_ref(home);
+  if (!failed && t->box != NULL && home != NULL) return t;
+  unref(t);
+  return NULL;
+}
+
+neap__thread *neap__thread_start(lua_State *L, neap_runtime *rt,
+                                 const char *name, size_t memory_limit,
+                                 int *status) {
+  luaL_checkstack(L, 10, NULL);
+  neap__loop *loop = neap__the_loop(L, rt);
+  neap__thread *t = new_thread(L, loop);
+  *status = UV_ENOMEM;
+  if (t == NULL) return NULL;
+  t->memory_limit = memory_limit;
+  snprintf(t->name, sizeof t->name, "%s", name);
+  ref(t); /* for the mail at its end */
+  *status = uv_thread_create(&t->id, on_thread, t);
+  if (*status < 0) {
+    unref(t);
+    unref(t);
+    return NULL;
+  }
+  t->next = rt->threads;
+  rt->threads = t;
+  return t;
+}
+
+neap__thread *neap__thread_of(const neap_runtime *rt,
+                              const neap__mailbox *box) {
+  neap__thread *t = rt->threads;
+  while (t != NULL && t->box != box)
+    t = t->next;
+  return t;
+}
+
+void neap__thread_interrupt(neap__thread *t) {
+  uv_mutex_lock(&t->mutex);
+  if (t->rt !=
+      NULL) { /* and so it lives, at least until the lock is given back */
+    atomic_fetch_add(&t->rt->insisted, 1);
+    neap_interrupt(t->rt, SIGTERM, false);
+    neap__interrupt_thread(t->id);
+  }
+  uv_mutex_unlock(&t->mutex);
+}
+
+/* ---- stop ---------------------------------------------------------------------------- */
+
+static void free_stop(neap__mail *mail) {
+  neap__share_alloc(mail, 0);
+}
+
+static void deliver_stop(neap__mail *mail, neap__loop *loop, lua_State *L) {
+  (void)L;
+  loop->stopping = true;
+  free_stop(mail);
+}
+
+neap__mail *neap__stop_mail(void) {
+  neap__mail *mail = neap__share_alloc(NULL, sizeof *mail);
+  if (mail != NULL) *mail = (neap__mail){NULL, deliver_stop, free_stop};
+  return mail;
+}
+
+/* ---- join ---------------------------------------------------------------------------- */
+
+static neap_aborted join_abort(neap_wait *wait) {
+  neap__thread *t = neap__link_of(wait)->object;
+  neap__waitq_remove(&t->joiners, wait);
+  return NEAP_ABORT_DONE;
+}
+
+static int join_finish(lua_State *L, neap_wait *wait) {
+  neap__thread *t = neap__link_of(wait)->object;
+  neap__remote_release(t->home_loop);
+  unref(t);
+  if (L == NULL) return 0;
+  neap_runtime *rt = neap_of(L);
+  neap__check_stopped(L, rt);
+  return wait->status == UV_ECANCELED ? neap__raise_cancelled(L, rt) : 0;
+}
+
+int neap__thread_join(lua_State *L, neap_runtime *rt, neap__thread *t) {
+  neap__check_park(rt, L, "join");
+  neap__check_loop_here(L, rt, t->home_loop);
+  neap_wait *wait = neap__io_wait(rt, join_abort, join_finish, "join", ref(t));
+  neap__waitq_push(&t->joiners, wait);
+  neap__remote_hold(t->home_loop);
+  return neap__park(rt, L, wait);
+}
+
+/* ---- the end of those who have started threads --------------------------------------- */
+
+/* Whether it has ended, after `ns` at most. */
+static bool wait_for_end(neap__thread *t, int64_t ns) {
+  int64_t end = (int64_t)uv_hrtime() + ns;
+  uv_mutex_lock(&t->mutex);
+  while (!t->ended) {
+    int64_t left = end - (int64_t)uv_hrtime();
+    if (left <= 0 || uv_cond_timedwait(&t->cond, &t->mutex, (uint64_t)left) < 0)
+      break;
+  }
+  bool ended = t->ended;
+  uv_mutex_unlock(&t->mutex);
+  return ended;
+}
+
+/* Asks, and then insists. Whether it has ended. */
+static bool end_thread(const neap_runtime *rt, neap__thread *t, int64_t until) {
+  for (;;) { /* in pieces: somebody may want this runtime to end at once */
+    int64_t left = until - (int64_t)uv_hrtime();
+    if (left <= 0 || atomic_load(&rt->interrupt) != 0) break;
+    if (wait_for_end(t, left < INSIST_EVERY ? left : INSIST_EVERY)) return true;
+  }
+  int64_t end = (int64_t)uv_hrtime() + INSIST_FOR;
+  while ((int64_t)uv_hrtime() < end) {
+    neap__thread_interrupt(t);
+    if (wait_for_end(t, INSIST_EVERY)) return true;
+  }
+  return false;
+}
+
+static void leave_alone(neap_runtime *rt, neap__thread *t) {
+  char text[128];
+  int n = snprintf(text, sizeof text,
+                   "thread '%s' is inside a call that does not end; it is left "
+                   "behind\n",
+                   t->name);
+  neap__log_text(rt, text, (size_t)n);
+#if !defined(_WIN32)
+  pthread_detach(t->id);
+#endif
+}
+
+void neap__thread_stop(neap__thread *t) {
+  neap__mail *mail = neap__stop_mail();
+  if (mail != NULL) {
+    neap__post(t->box, mail);
+  } else {
+    neap__thread_interrupt(t);
+  }
+}
+
+void neap__threads_end(neap__loop *loop) {
+  neap_runtime *rt = loop->rt;
+  for (neap__thread *t = rt->threads; t != NULL; t = t->next)
+    if (t->home_loop == loop) neap__thread_stop(t);
+  int64_t until = (int64_t)uv_hrtime() + neap__to_ns(rt->grace);
+  for (neap__thread *t = rt->threads, *next; t != NULL; t = next) {
+    next = t->next;
+    if (t->home_loop != loop) continue;
+    if (end_thread(rt, t, until)) {
+      join_now(t);
+    } else {
+      t->joined = true;
+      leave_alone(rt, t);
+    }
+    forget(rt, t);
+  }
 }

@@ -19,6 +19,7 @@ local VARIABLES = {
   ["main.c"] = { "interrupt" },
   ["sigint.c"] = { "owner" },
   -- Nor is one of atexit().
+  ["interrupt.c"] = { "here", "once", "previous" },
   ["ttymode.c"] = { "terminals", "registered", "mutex" },
 }
 
@@ -41,6 +42,7 @@ local WRAPPERS = {
   ["lua/neap/signal.lua"] = true,
   ["lua/neap/net/tls.lua"] = true,
   ["lua/neap/tty.lua"] = true,
+  ["lua/neap/thread.lua"] = true,
   ["lua/neap/test.lua"] = true,
   ["lua/neap/test/busted.lua"] = true,
   ["lua/neap/test/leftover.lua"] = true,

@@ -1,0 +1,143 @@
+--- Threads: loops in other threads, executors, channels.
+---
+--- Each OS thread has a Lua state and a loop of its own. What crosses is copied; channels,
+--- loops and buffers cross by reference. See docs/THREAD.md.
+
+local neap = require "neap"
+local core = require "neap.core.thread"
+
+local M = {}
+
+-- What is loaded when it is first used: name -> module that returns it, or a table of it.
+local PARTS = {
+  Channel = "neap.core.channel",
+  select = "neap.core.channel",
+  Buffer = "neap.core.buffer",
+  register = "neap.core.packet",
+  ThreadPoolExecutor = "neap.thread.thread_pool",
+  ProcessPoolExecutor = "neap.thread.process_pool",
+  cluster = "neap.thread.cluster",
+}
+
+setmetatable(M, {
+  __index = function(_, name)
+    local part = PARTS[name]
+    if not part then return nil end
+    local value = require(part)
+    if type(value) == "table" and value[name] ~= nil then value = value[name] end
+    rawset(M, name, value)
+    return value
+  end,
+})
+
+local last = 0
+
+local function check_options(options, where)
+  if options == nil then return {} end
+  if type(options) ~= "table" then
+    error(("bad argument to '%s' (table expected, got %s)"):format(where, type(options)), 3)
+  end
+  local name, limit = options.name, options.memory_limit
+  if name ~= nil and type(name) ~= "string" then
+    error(("bad option 'name' to '%s' (string expected, got %s)"):format(where, type(name)), 3)
+  end
+  if limit ~= nil and (math.type(limit) ~= "integer" or limit <= 0) then
+    error(("bad option 'memory_limit' to '%s' (positive integer expected)"):format(where), 3)
+  end
+  return options
+end
+
+--- Starts a thread that runs an event loop until it is stopped. It ends with the loop that
+--- started it, at the latest.
+---@param options? { name?: string, memory_limit?: integer } memory_limit: bytes
+---@return table? loop a handle: call_soon_threadsafe, stop, join, is_closed, close
+---@return table? err an OSError, where the system gives no thread
+function M.start_loop(options)
+  options = check_options(options, "neap.thread.start_loop")
+  last = last + 1
+  return core.start(options.name or "loop-" .. last, options.memory_limit)
+end
+
+---@class neap.Thread
+---@field name string
+---@field loop table the handle of its loop
+local Thread = { __name = "neap.Thread" }
+Thread.__index = Thread
+
+--- Starts a thread that calls a copy of fn with copies of the arguments. fn runs as a task
+--- of the thread's loop; when it has returned, what else runs there is cancelled, and the
+--- thread ends. An error that nobody joins is reported.
+---@param fn function
+---@return neap.Thread? thread
+---@return table? err an OSError, where the system gives no thread
+function M.start(fn, ...)
+  if type(fn) ~= "function" then
+    error(("bad argument #1 to 'start' (function expected, got %s)"):format(type(fn)), 2)
+  end
+  last = last + 1
+  local name = "thread-" .. last
+  local loop, err = core.start(name)
+  if not loop then return nil, err end
+  local ok, future = pcall(core.run, loop, fn, ...)
+  if not ok then
+    loop:stop()
+    error(future, 0)
+  end
+  future:add_done_callback(function() loop:stop() end)
+  return setmetatable({ name = name, loop = loop, _future = future }, Thread)
+end
+
+--- Waits until the thread has ended. Cancelling the wait leaves the thread alone.
+---@async
+---@return any ... what fn returned; its error is raised, with both tracebacks
+function Thread:join()
+  neap.wait { self._future }
+  self.loop:join()
+  return self._future:result()
+end
+
+--- Cancels fn, as task:cancel(): CancelledError is raised where it waits.
+---@param msg? string
+---@return boolean cancelled false when it has ended already
+function Thread:cancel(msg) return self._future:cancel(msg) end
+
+--- Whether the thread has not ended yet.
+---@return boolean
+function Thread:is_alive() return core.is_alive(self.loop) end
+
+local INSIST = 0.02 -- seconds between two interrupts
+
+--- Ends the thread: cancels fn and, after `grace` seconds, interrupts Lua code that does
+--- not wait. Waits until it has ended.
+---@async
+---@param grace? number seconds; 1 if not given
+---@return boolean in_time whether it ended without being interrupted
+function Thread:stop(grace)
+  if grace ~= nil and (type(grace) ~= "number" or grace ~= grace or grace < 0) then
+    error("bad argument #1 to 'stop' (seconds expected)", 2)
+  end
+  if not core.is_alive(self.loop) then return true end
+  self._future:cancel()
+  self.loop:stop()
+  local delay = grace or 1
+  local in_time = true
+  while core.is_alive(self.loop) do
+    local block <close> = neap.timeout(delay)
+    local ok, err = neap.pcall(self.loop.join, self.loop)
+    if not ok and not block:expired() and not neap.TimeoutError:is(err) then error(err, 0) end
+    if not core.is_alive(self.loop) then break end
+    in_time = false
+    core.interrupt(self.loop)
+    delay = INSIST
+  end
+  return in_time
+end
+
+function Thread:__close() self:stop() end
+
+function Thread:__tostring()
+  local state = core.is_alive(self.loop) and "running" or "ended"
+  return ("<Thread %s %s>"):format(self.name, state)
+end
+
+return M

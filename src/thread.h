@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * thread.h - OS threads with a runtime and a loop of their own.
+ */
+#ifndef NEAP_THREAD_H
+#define NEAP_THREAD_H
+
+#include "mailbox.h"
+
+typedef struct neap__thread neap__thread;
+struct neap__thread {
+  const void *tag; /* for tellers */
+  atomic_uint refs;
+  uv_thread_t id;
+  neap__mailbox *box;  /* of its loop; a reference */
+  neap__mailbox *home; /* of the loop that started it; a reference */
+  neap__mail ended_mail;
+  char *path, *cpath; /* package.path and cpath; NULL: Lua's own */
+  bool no_env;        /* as the runtime that started it */
+  size_t memory_limit;
+  char name[32];
+  uv_mutex_t mutex; /* guards what follows */
+  uv_cond_t cond;   /* `ended` was set */
+  neap_runtime *rt; /* while it can be interrupted, or NULL */
+  bool ended;
+  /* of the runtime that started it */
+  neap__thread *next;
+  neap__loop *home_loop; /* where those wait who join it */
+  neap__waitq joiners;
+  bool joined;
+};
+
+/* Starts a thread of this name that runs a loop until it is stopped, and keeps it in
+ * rt->threads. NULL when it cannot be, with a UV_E* code in *status. [-0, +0, v] */
+neap__thread *neap__thread_start(lua_State *L, neap_runtime *rt,
+                                 const char *name, size_t memory_limit,
+                                 int *status);
+/* The thread of this runtime's whose loop has that mailbox, or NULL. */
+neap__thread *neap__thread_of(const neap_runtime *rt, const neap__mailbox *box);
+/* Asks its loop to end. */
+void neap__thread_stop(neap__thread *thread);
+/* Interrupts the code that it runs, for good. */
+void neap__thread_interrupt(neap__thread *thread);
+/* thread:join() for the C function that it ends; waits. */
+int neap__thread_join(lua_State *L, neap_runtime *rt, neap__thread *thread);
+/* Ends those that the loop has started: asks, waits for its grace, interrupts. */
+void neap__threads_end(neap__loop *loop);
+
+/* interrupt.c: code that does not wait, in another thread */
+
+/* Of the calling thread: its runtime, or NULL at its end. */
+void neap__interruptible(neap_runtime *rt);
+/* Has the signal handler of that thread set a debug hook there. */
+void neap__interrupt_thread(uv_thread_t id);
+
+/* A mail that stops a loop, in memory of its own; NULL when there is none. */
+neap__mail *neap__stop_mail(void);
+
+#endif
