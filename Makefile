@@ -47,6 +47,7 @@ LUA_A ?= $(or $(wildcard $(LUA_LIBDIR)/liblua5.4.a), \
 
 # ---- flags -----------------------------------------------------------------
 
+IS_CLANG := $(findstring clang,$(shell $(CC) --version))
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wundef -Wformat=2 \
   -Wwrite-strings -Wstrict-prototypes -Wmissing-prototypes \
   -Wimplicit-fallthrough
@@ -65,9 +66,19 @@ SANITIZE := -fsanitize=address,undefined
 MODE_CFLAGS := -O1 -g -DNEAP_DEBUG -fno-omit-frame-pointer $(SANITIZE) \
   -fno-sanitize-recover=undefined
 MODE_LDFLAGS := $(SANITIZE)
+SANITIZE_LIB := libasan.so
+WERROR ?= -Werror
+else ifeq ($(MODE),tsan)
+SANITIZE := -fsanitize=thread
+MODE_CFLAGS := -O1 -g -DNEAP_DEBUG -fno-omit-frame-pointer $(SANITIZE)
+# The stack that it keeps of calls would fill up: Lua's errors jump over their ends.
+MODE_CFLAGS += $(if $(IS_CLANG),-mllvm -tsan-instrument-func-entry-exit=0, \
+  --param=tsan-instrument-func-entry-exit=0)
+MODE_LDFLAGS := $(SANITIZE)
+SANITIZE_LIB := libtsan.so
 WERROR ?= -Werror
 else
-$(error MODE is release, debug or asan)
+$(error MODE is release, debug, asan or tsan)
 endif
 WERROR ?=
 
@@ -82,7 +93,6 @@ NO_UNDEFINED := $(if $(SANITIZE),,-Wl,-z,defs)
 
 # Our small functions call each other across files on every switch: inlining them
 # there makes a switch 6 per cent faster. Only gcc needs no further tools for it.
-IS_CLANG := $(findstring clang,$(shell $(CC) --version))
 HOST_LTO := $(if $(filter release,$(MODE)),$(if $(IS_CLANG),,-flto=auto))
 
 # ---- sources ---------------------------------------------------------------
@@ -265,6 +275,18 @@ fuzz-smoke: deps ## FUZZ random programs (spec/fuzz), 10000 if not given
 asan: deps ## builds with address, undefined and leak checking, and runs all tests
 	@$(SUB) test MODE=asan
 
+# The specs in which several threads run code of ours; all C tests do besides.
+TSAN_SPECS ?= $(patsubst spec/%_spec.lua,%,$(wildcard $(foreach name, \
+  thread* channel* buffer* select* executor* cluster* pack* job* pool* remote*, \
+  spec/$(name)_spec.lua)))
+.PHONY: tsan _tsan-lua
+tsan: deps ## builds with race checking; the C tests and the specs of threads
+	@$(SUB) -s -j$(JOBS) MODE=tsan _test-build
+	@JOBS=$(JOBS) MODE=tsan scripts/dev/stages.sh build/tsan/test tsan-lua test-c
+_tsan-lua:
+	@JOBS=1 $(HOST_ENV) scripts/dev/each.sh $(B)/specs "$(TSAN_SPECS:%=spec/%_spec.lua)" \
+	  scripts/dev/busted.sh $(B)/neap $(BUSTED) --exclude-tags=host,slow {}
+
 STAGES ?= test-c test-lua test-stock examples doctest
 .PHONY: _test _test-build _fuzz-smoke $(TESTS:%=_%)
 _test-build: all $(TEST_C) $(OOM_C) $(EMBED)
@@ -278,8 +300,11 @@ SPECS := $(if $(FILTER),$(or $(wildcard spec/$(FILTER)_spec.lua), \
 # A sanitized module needs the sanitizer's runtime in stock Lua, which itself
 # was not built for it (and whose shell children leak).
 ifneq ($(SANITIZE),)
-STOCK_ENV := LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) \
+STOCK_ENV := LD_PRELOAD=$(shell $(CC) -print-file-name=$(SANITIZE_LIB)) \
   ASAN_OPTIONS=detect_leaks=0
+endif
+ifeq ($(MODE),tsan)
+export TSAN_OPTIONS ?= suppressions=$(CURDIR)/scripts/dev/tsan.supp second_deadlock_stack=1
 endif
 
 _test-c:

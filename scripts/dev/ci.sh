@@ -25,4 +25,5 @@ m test-gc
 m test-oom
 m fuzz-smoke
 m asan
+m tsan
 m test

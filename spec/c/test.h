@@ -25,6 +25,19 @@
 #define CONTAINER_OF(ptr, type, member)                                        \
   ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
+/* ThreadSanitizer holds signals back until the next call of the C library, which a loop
+ * in Lua never makes. */
+#if defined(__SANITIZE_THREAD__)
+#define SIGNALS_WAIT true
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SIGNALS_WAIT true
+#endif
+#endif
+#ifndef SIGNALS_WAIT
+#define SIGNALS_WAIT false
+#endif
+
 typedef struct test_case {
   const char *name;
   void (*run)(void);
