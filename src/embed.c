@@ -33,6 +33,7 @@ static const luaL_Reg core[] = {
     {"neap.core.tls", neap__open_tls},
     {"neap.core.tty", neap__open_tty},
     {"neap.core.udp", neap__open_udp},
+    {"neap.core.worker", neap__open_worker},
     {NULL, NULL},
 };
 

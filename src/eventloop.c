@@ -249,6 +249,20 @@ static int l_create_future(lua_State *L) {
   return 1;
 }
 
+/* loop:run_in_executor(executor or nil, fn, ...) -> Future. What it is about is in
+ * lua/neap/thread/executor.lua. */
+static int l_run_in_executor(lua_State *L) {
+  self(L);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "neap.thread.executor");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "run_in_executor");
+  lua_insert(L, 1);
+  lua_pop(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 1);
+  return 1;
+}
+
 /* ---- the rest -------------------------------------------------------------------------- */
 
 static int l_is_running(lua_State *L) {
@@ -353,6 +367,7 @@ static const luaL_Reg methods[] = {
     {"call_at", l_call_at},
     {"create_task", l_create_task},
     {"create_future", l_create_future},
+    {"run_in_executor", l_run_in_executor},
     {"set_exception_handler", l_set_exception_handler},
     {"call_exception_handler", l_call_exception_handler},
     {"default_exception_handler", l_default_exception_handler},

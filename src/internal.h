@@ -1052,6 +1052,7 @@ void neap__embed_install(lua_State *L);
 int neap__open_testing(lua_State *L);
 int neap__open_net(lua_State *L);
 int neap__open_udp(lua_State *L);
+int neap__open_worker(lua_State *L);
 int neap__open_dns(lua_State *L);
 int neap__open_tls(lua_State *L);
 int neap__open_fs(lua_State *L);

@@ -59,6 +59,12 @@ static struct {
   volatile sig_atomic_t number; /* of the last signal that was caught */
 } interrupt; /* NOLINT(cppcoreguidelines-avoid-non-const-global-variables) */
 
+/* By this name the library sees that it is in this program, which process pools can
+ * start again: worker.c. */
+extern const char neap_host_program[];
+__attribute__((visibility("default"), used)) const char neap_host_program[] =
+    PROGRAM;
+
 /* ---- messages -------------------------------------------------------------- */
 
 static void message(const char *prefix, const char *text) {
