@@ -247,12 +247,12 @@ struct neap__loop {
   size_t nexternal;  /* parked waits that a handle or thread ends */
   size_t nshared;    /* waits armed for other threads */
   size_t nremote;    /* what other threads do for it, and else keeps it */
-  struct neap__mailbox *mailbox; /* how others reach it, or NULL */
-  struct neap__mail *mail;       /* to be delivered */
-  neap__call mail_call;          /* when that is */
+  struct neap__mailbox *mailbox;         /* how others reach it, or NULL */
+  struct neap__mail *mail;               /* to be delivered */
+  neap__call mail_call;                  /* when that is */
   struct neap__job *sent, *running_jobs; /* rings */
-  size_t ntasks;     /* not done */
-  uv_mutex_t mutex;  /* guards `shared` */
+  size_t ntasks;                         /* not done */
+  uv_mutex_t mutex;                      /* guards `shared` */
   neap_wait *shared;
   neap__signal *signals; /* that it listens for */
   unsigned nhandlers;    /* of signals */
@@ -328,12 +328,13 @@ enum neap__kind {
   NEAP__K_SIGNALS,
   NEAP__K_TTYMODE,
   NEAP__K_POLL,
-  NEAP__K_QUERY, /* for the addresses of a name */
+  NEAP__K_QUERY,  /* for the addresses of a name */
   NEAP__K_REMOTE, /* a loop of another runtime */
   NEAP__K_CHANNEL,
   NEAP__K_BUFFER,
   NEAP__K_THREAD,
   NEAP__K_POOL,
+  NEAP__K_CODE, /* of a pool's jobs */
   NEAP__KINDS
 };
 
@@ -424,7 +425,7 @@ struct neap_runtime {
   uv_mutex_t mutex;     /* guards the life of what `async` points to */
   atomic_int interrupt; /* 0, or the signal */
   atomic_bool stop;
-  atomic_int insisted; /* how often another thread has interrupted it */
+  atomic_int insisted;      /* how often another thread has interrupted it */
   lua_State *volatile busy; /* where Lua code runs, for a debug hook, or NULL */
   atomic_bool dump;         /* the task trees are to be written to the log */
   lua_State *hook_L;        /* there */
@@ -436,12 +437,13 @@ struct neap_runtime {
   neap__sentry sentry;
   struct neap__watchdog *watchdog; /* NULL until there is one */
   struct neap__tls *tls;           /* OpenSSL, once it is used */
-  struct neap__packer *packer;     /* what pack.c keeps between calls, or NULL */
-  struct neap__thread *threads;    /* that it has started */
-  struct neap__thread *self;       /* the thread that it is the runtime of, or NULL */
-  const char *stopped_in; /* where the root waited when it was stopped */
-  int64_t virtual_now;    /* ns, while `frozen` */
-  uint32_t linger;        /* ms that a closed stream has; 0: as usual */
+  struct neap__packer *packer;  /* what pack.c keeps between calls, or NULL */
+  struct neap__thread *threads; /* that it has started */
+  uint32_t ncodes;              /* in NEAP__R_CODE */
+  struct neap__thread *self; /* the thread that it is the runtime of, or NULL */
+  const char *stopped_in;    /* where the root waited when it was stopped */
+  int64_t virtual_now;       /* ns, while `frozen` */
+  uint32_t linger;           /* ms that a closed stream has; 0: as usual */
   int64_t ahead;    /* ns by which earlier jumps put us before the system */
   uint64_t shuffle; /* state of the generator; 0: first come first served */
   lua_Integer seed; /* it began with this one */
@@ -1037,6 +1039,7 @@ enum neap__reg {
   NEAP__R_DEADLOCK, /* the DeadlockError that the root is about to raise */
   NEAP__R_NOTED,    /* list of what was made while rt->noting */
   NEAP__R_SHARED,   /* pointer -> the object of a shared thing; weak */
+  NEAP__R_CODE,     /* code -> the function, once it was unpacked here */
   NEAP__R_NAMES,    /* value -> its name; name -> value: see names.c */
   NEAP__REGS
 };

@@ -27,6 +27,7 @@ void neap__job_unref(neap__job *job) {
   neap__packet_free(&job->packet);
   neap__mailbox_unref(job->home);
   neap__mailbox_unref(job->there);
+  if (job->code != NULL) neap__shared_unref(&job->code->shared);
   neap__share_alloc(job, 0);
 }
 
@@ -307,11 +308,58 @@ static void on_task_done(neap_task *task, lua_State *L, neap_outcome outcome,
   if (job->task == task) conclude(job, task->future.loop, L);
 }
 
+/* How many functions a thread keeps. */
+#define CODES 256
+
+static void destroy_code(neap__shared *shared) {
+  neap__code *code = (neap__code *)(void *)shared;
+  neap__packet_free(&code->packet);
+  neap__share_alloc(code, 0);
+}
+
+static void open_code(lua_State *L, neap_runtime *rt) {
+  static const luaL_Reg methods[] = {{"__gc", neap__l_shared_gc}, {NULL, NULL}};
+  neap__new_class(L, rt, NEAP__K_CODE, "neap.code", methods);
+  lua_pop(L, 1);
+}
+
+const neap__shared_type neap__code_type = {NEAP__K_CODE, "code", open_code,
+                                           destroy_code};
+
+/* Pushes the function, unpacked where this thread has not had it yet. [-0, +1, v] */
+static void push_code(lua_State *L, neap_runtime *rt, neap__code *code) {
+  neap__reg_get(L, NEAP__R_CODE);
+  if (!lua_istable(L, -1) || rt->ncodes >= CODES) {
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 4);
+    lua_pushvalue(L, -1);
+    neap__reg_set(L, NEAP__R_CODE);
+    rt->ncodes = 0;
+  }
+  /* Its object is the key: as long as it is there, so is the code. */
+  neap__shared_push(L, rt, &code->shared);
+  lua_pushvalue(L, -1);
+  if (lua_rawget(L, -3) == LUA_TNIL) {
+    lua_pop(L, 1);
+    int top = lua_gettop(L);
+    if (neap__unpack(L, rt, &code->packet, 0) != 1)
+      luaL_error(L, "no function came");
+    lua_settop(L, top + 1);
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, -5);
+    rt->ncodes++;
+  }
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
 /* job (light userdata): its task is made. */
 static int l_start(lua_State *L) {
   neap__job *job = lua_touserdata(L, 1);
   neap_runtime *rt = neap_of(L);
-  int n = neap__unpack(L, rt, &job->packet, 0);
+  if (job->code != NULL) push_code(L, rt, job->code);
+  int n = neap__unpack(L, rt, &job->packet, 0) + (job->code != NULL);
   if (job->gap && n > 1) {
     lua_remove(L, 3);
     n--;
@@ -372,6 +420,15 @@ static void lose_cancel(neap__mail *mail) {
 
 /* ---- making and sending ------------------------------------------------------------- */
 
+int neap__raise_here(lua_State *L) {
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    luaL_where(L, 1);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+  }
+  return lua_error(L);
+}
+
 /* job (light userdata), Future, function, arguments */
 static int l_fill(lua_State *L) {
   neap__job *job = lua_touserdata(L, 1);
@@ -382,7 +439,8 @@ static int l_fill(lua_State *L) {
   return 0;
 }
 
-neap__job *neap__job_new(lua_State *L, neap_runtime *rt, int first, int n) {
+neap__job *neap__job_of(lua_State *L, neap_runtime *rt, neap__code *code,
+                        int first, int n) {
   luaL_checkstack(L, n + 8, "too many arguments");
   neap__loop *loop = neap__the_loop(L, rt);
   neap__mailbox *home = neap__mailbox_of(loop);
@@ -398,6 +456,10 @@ neap__job *neap__job_new(lua_State *L, neap_runtime *rt, int first, int n) {
   job->reply = (neap__mail){NULL, deliver_reply, lose_reply};
   job->cancel = (neap__mail){NULL, deliver_cancel, lose_cancel};
   job->watcher.notify = on_future_done;
+  if (code != NULL) {
+    neap__shared_ref(&code->shared);
+    job->code = code;
+  }
   lua_pushcfunction(L, l_fill);
   lua_pushlightuserdata(L, job);
   lua_pushvalue(L, index);
@@ -405,16 +467,15 @@ neap__job *neap__job_new(lua_State *L, neap_runtime *rt, int first, int n) {
     lua_pushvalue(L, first + i);
   if (lua_pcall(L, n + 2, 0, 0) != LUA_OK) {
     neap__job_unref(job);
-    if (lua_type(L, -1) == LUA_TSTRING) { /* say where, as luaL_error would */
-      luaL_where(L, 1);
-      lua_insert(L, -2);
-      lua_concat(L, 2);
-    }
-    lua_error(L);
+    neap__raise_here(L);
   }
   enter_home(loop, job);
   neap__watch(future, &job->watcher);
   return job;
+}
+
+neap__job *neap__job_new(lua_State *L, neap_runtime *rt, int first, int n) {
+  return neap__job_of(L, rt, NULL, first, n);
 }
 
 void neap__job_send(neap__job *job, neap__mailbox *there) {

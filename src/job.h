@@ -11,6 +11,14 @@
 
 typedef struct neap__job neap__job;
 
+/* A function for many jobs. Each thread that has run it keeps what it unpacked. */
+typedef struct neap__code {
+  neap__shared shared; /* first */
+  neap__packet packet;
+} neap__code;
+
+extern const neap__shared_type neap__code_type;
+
 /* What the packet of an outcome holds. */
 enum neap__job_outcome {
   NEAP__JOB_RETURNED,  /* the results */
@@ -25,7 +33,9 @@ struct neap__job {
   neap__mailbox *home,
       *there;          /* references; `there` may be NULL while queued */
   neap__packet packet; /* function and arguments; then the outcome */
-  bool gap;            /* its second value is none of the arguments */
+  neap__code
+      *code; /* the function, where it is not in the packet; a reference */
+  bool gap;  /* its second value is none of the arguments */
   enum neap__job_outcome outcome;
   const char *reason; /* a static string */
   /* Called in the thread that ran it (or where it was lost) after the outcome has been
@@ -54,6 +64,9 @@ struct neap__job {
  * of the running (or current) loop for its outcome, and counts one reference that the
  * Future's side holds. [-0, +1, v] */
 neap__job *neap__job_new(lua_State *L, neap_runtime *rt, int first, int n);
+/* The same for a function that has been packed already; the job takes a reference. */
+neap__job *neap__job_of(lua_State *L, neap_runtime *rt, neap__code *code,
+                        int first, int n);
 /* Sends it to a loop: it runs there as a task. */
 void neap__job_send(neap__job *job, neap__mailbox *there);
 /* Runs it on this loop, in a turn, as a task: for pools. The job is one that nobody else
@@ -63,6 +76,9 @@ void neap__job_run(neap__job *job, neap__loop *loop, lua_State *L);
 void neap__job_break(neap__job *job, const char *reason);
 neap__job *neap__job_ref(neap__job *job);
 void neap__job_unref(neap__job *job);
+/* Raises the error on top again; a text is given the place of the caller, as luaL_error
+ * would have done outside a protected call. */
+int neap__raise_here(lua_State *L);
 /* Fails the pending Future at `index` with the error below the top; on top is the
  * traceback that it brings, or nil. [-2, +0, m] */
 void neap__fail_future(lua_State *L, neap_runtime *rt, int index);

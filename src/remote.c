@@ -90,10 +90,7 @@ static int l_call_soon_threadsafe(lua_State *L) {
   lua_insert(L, 3);
   if (lua_pcall(L, n + 1, 0, 0) != LUA_OK) {
     free_call(&call->mail);
-    luaL_where(L, 1);
-    lua_insert(L, -2);
-    lua_concat(L, 2);
-    return lua_error(L);
+    return neap__raise_here(L);
   }
   neap__post(box, &call->mail);
   return 0;
@@ -171,10 +168,14 @@ static int l_start(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   const char *name = luaL_checkstring(L, 1);
   lua_Integer limit = luaL_optinteger(L, 2, 0);
-  int status;
-  neap__thread *t =
-      neap__thread_start(L, rt, name, limit > 0 ? (size_t)limit : 0, &status);
-  if (t == NULL) return neap_refuse(L, status, "thread");
+  neap__loop *loop = neap__the_loop(L, rt);
+  luaL_checkstack(L, 10, NULL);
+  neap__shared_class(L, rt, &neap__mailbox_type);
+  neap__thread *t = neap__thread_new(L, loop, name);
+  if (t == NULL) return luaL_error(L, "not enough memory");
+  if (limit > 0) t->memory_limit = (size_t)limit;
+  int status = neap__thread_start(t);
+  if (status < 0) return neap_refuse(L, status, "thread");
   neap__shared_push(L, rt, &t->box->shared);
   return 1;
 }

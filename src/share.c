@@ -98,7 +98,7 @@ neap__shared *neap__shared_at(lua_State *L, neap_runtime *rt, int index) {
 int neap__l_shared_gc(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   static const enum neap__kind kinds[] = {NEAP__K_CHANNEL, NEAP__K_BUFFER,
-                                          NEAP__K_REMOTE};
+                                          NEAP__K_REMOTE, NEAP__K_CODE};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     neap__shared **box = neap__test(L, rt, 1, kinds[i]);
     if (box == NULL) continue;

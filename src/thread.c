@@ -26,6 +26,7 @@ static neap__thread *ref(neap__thread *t) {
 
 static void unref(neap__thread *t) {
   if (atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1) return;
+  if (t->drop != NULL) t->drop(t);
   neap__mailbox_unref(t->box);
   neap__mailbox_unref(t->home);
   neap__share_alloc(t->path, 0);
@@ -236,6 +237,7 @@ static void forget(neap_runtime *rt, neap__thread *t) {
   *at = t->next;
   while (neap__waitq_wake(&t->joiners, 0) != NULL) {
   }
+  if (t->gone != NULL) t->gone(t, rt);
   unref(t);
 }
 
@@ -267,7 +269,9 @@ static const char *package_path(lua_State *L, const char *field) {
   return text;
 }
 
-static neap__thread *new_thread(lua_State *L, neap__loop *loop) {
+neap__thread *neap__thread_new(lua_State *L, neap__loop *loop,
+                               const char *name) {
+  luaL_checkstack(L, 6, NULL);
   neap__thread *t = neap__share_alloc(NULL, sizeof *t);
   if (t == NULL) return NULL;
   *t = (neap__thread){.tag = neap__tag(loop->rt, NEAP__K_THREAD)};
@@ -279,6 +283,7 @@ static neap__thread *new_thread(lua_State *L, neap__loop *loop) {
   }
   t->ended_mail = (neap__mail){NULL, deliver_ended, lose_ended};
   t->home_loop = loop;
+  snprintf(t->name, sizeof t->name, "%s", name);
   int top = lua_gettop(L);
   bool failed = false;
   t->path = copy(package_path(L, "path"), &failed);
@@ -294,26 +299,18 @@ static neap__thread *new_thread(lua_State *L, neap__loop *loop) {
   return NULL;
 }
 
-neap__thread *neap__thread_start(lua_State *L, neap_runtime *rt,
-                                 const char *name, size_t memory_limit,
-                                 int *status) {
-  luaL_checkstack(L, 10, NULL);
-  neap__loop *loop = neap__the_loop(L, rt);
-  neap__thread *t = new_thread(L, loop);
-  *status = UV_ENOMEM;
-  if (t == NULL) return NULL;
-  t->memory_limit = memory_limit;
-  snprintf(t->name, sizeof t->name, "%s", name);
+int neap__thread_start(neap__thread *t) {
+  neap_runtime *rt = t->home_loop->rt;
   ref(t); /* for the mail at its end */
-  *status = uv_thread_create(&t->id, on_thread, t);
-  if (*status < 0) {
+  int status = uv_thread_create(&t->id, on_thread, t);
+  if (status < 0) {
     unref(t);
     unref(t);
-    return NULL;
+    return status;
   }
   t->next = rt->threads;
   rt->threads = t;
-  return t;
+  return 0;
 }
 
 neap__thread *neap__thread_of(const neap_runtime *rt,

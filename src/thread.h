@@ -19,6 +19,11 @@ struct neap__thread {
   bool no_env;        /* as the runtime that started it */
   size_t memory_limit;
   char name[32];
+  /* For who uses the thread, with `ud`; both may be NULL. In the starter's thread, once:
+   * it has ended, or is left alone. Then, in any thread: its memory goes. */
+  void (*gone)(neap__thread *thread, neap_runtime *rt);
+  void (*drop)(neap__thread *thread);
+  void *ud;
   uv_mutex_t mutex; /* guards what follows */
   uv_cond_t cond;   /* `ended` was set */
   neap_runtime *rt; /* while it can be interrupted, or NULL */
@@ -30,11 +35,12 @@ struct neap__thread {
   bool joined;
 };
 
-/* Starts a thread of this name that runs a loop until it is stopped, and keeps it in
- * rt->threads. NULL when it cannot be, with a UV_E* code in *status. [-0, +0, v] */
-neap__thread *neap__thread_start(lua_State *L, neap_runtime *rt,
-                                 const char *name, size_t memory_limit,
-                                 int *status);
+/* Makes a thread that belongs to this loop; NULL when there is no memory. [-0, +0, m] */
+neap__thread *neap__thread_new(lua_State *L, neap__loop *loop,
+                               const char *name);
+/* Starts it: it runs a loop until it is stopped, and is kept in rt->threads. 0, or a
+ * UV_E* code; then it is freed. */
+int neap__thread_start(neap__thread *thread);
 /* The thread of this runtime's whose loop has that mailbox, or NULL. */
 neap__thread *neap__thread_of(const neap_runtime *rt, const neap__mailbox *box);
 /* Asks its loop to end. */

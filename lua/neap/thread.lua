@@ -119,16 +119,15 @@ function Thread:stop(grace)
   if not core.is_alive(self.loop) then return true end
   self._future:cancel()
   self.loop:stop()
-  local delay = grace or 1
-  local in_time = true
+  local delay, in_time = grace or 1, true
   while core.is_alive(self.loop) do
-    local block <close> = neap.timeout(delay)
-    local ok, err = neap.pcall(self.loop.join, self.loop)
-    if not ok and not block:expired() and not neap.TimeoutError:is(err) then error(err, 0) end
-    if not core.is_alive(self.loop) then break end
-    in_time = false
-    core.interrupt(self.loop)
-    delay = INSIST
+    local ok, err = neap.pcall(neap.wait_for, function() self.loop:join() end, delay)
+    if not ok and not neap.TimeoutError:is(err) then error(err, 0) end
+    if core.is_alive(self.loop) then
+      in_time = false
+      core.interrupt(self.loop)
+      delay = INSIST
+    end
   end
   return in_time
 end
