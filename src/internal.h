@@ -274,6 +274,7 @@ struct neap__loop {
   bool awaited;         /* somebody waits for the end of its run */
   bool due_soon;        /* a deadline was armed that is due about now */
   bool lent, closed, running, stopping, debug, in_turn;
+  bool ending; /* is about to be closed: takes no more threads */
   bool spare; /* closed to the end: the struct may be used again */
 };
 

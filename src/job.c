@@ -202,7 +202,8 @@ static void lose_reply(neap__mail *mail) {
 
 /* Sends the outcome home, with the owner's reference. */
 static void send_home(neap__job *job, neap__loop *loop) {
-  void (*finished)(neap__job *, neap__loop *) = job->finished;
+  void (*finished)(neap__job *, neap__loop *) =
+      loop->closed ? NULL : job->finished;
   leave_there(job);
   if (finished != NULL) neap__job_ref(job);
   neap__post(job->home, &job->reply);
@@ -217,6 +218,12 @@ void neap__job_break(neap__job *job, const char *reason) {
   job->outcome = NEAP__JOB_BROKEN;
   job->reason = reason;
   leave_there(job);
+  neap__post(job->home, &job->reply);
+}
+
+void neap__job_drop(neap__job *job) {
+  neap__packet_free(&job->packet);
+  job->outcome = NEAP__JOB_CANCELLED;
   neap__post(job->home, &job->reply);
 }
 
@@ -325,6 +332,12 @@ static void open_code(lua_State *L, neap_runtime *rt) {
 
 const neap__shared_type neap__code_type = {NEAP__K_CODE, "code", open_code,
                                            destroy_code};
+
+int neap__l_hold_code(lua_State *L) {
+  neap__code *code = lua_touserdata(L, 1);
+  neap__shared_push(L, neap_of(L), &code->shared);
+  return 1;
+}
 
 /* Pushes the function, unpacked where this thread has not had it yet. [-0, +1, v] */
 static void push_code(lua_State *L, neap_runtime *rt, neap__code *code) {
@@ -490,14 +503,15 @@ void neap__jobs_close(neap__loop *loop, lua_State *L) {
   while (loop->running_jobs != NULL) {
     neap__job *job = loop->running_jobs;
     neap_task *task = job->task;
-    job->finished = NULL;
     if (task != NULL && neap_is_done(task)) {
       conclude(job, loop, L); /* its callback will not run any more */
       continue;
     }
     job->task = NULL;
     if (task != NULL) neap_release(task);
-    neap__job_break(job, "the event loop was closed while this ran");
+    neap__job_break(job, job->finished != NULL
+                             ? "the worker thread ended while it ran this"
+                             : "the event loop was closed while this ran");
   }
   while (loop->sent != NULL) {
     neap__job *job = loop->sent;

@@ -18,6 +18,8 @@ typedef struct neap__code {
 } neap__code;
 
 extern const neap__shared_type neap__code_type;
+/* code (light userdata) -> its object: a lua_CFunction. */
+int neap__l_hold_code(lua_State *L);
 
 /* What the packet of an outcome holds. */
 enum neap__job_outcome {
@@ -46,6 +48,10 @@ struct neap__job {
    * `there` is known). */
   bool (*withdraw)(neap__job *job);
   void *ud; /* for these */
+  /* of a queue */
+  neap__job *queue_next, *queue_prev;
+  bool queued;
+  void *pool;
   /* at home */
   neap__loop *home_loop; /* NULL: has left its ring */
   neap__job *home_next, *home_prev;
@@ -74,6 +80,8 @@ void neap__job_send(neap__job *job, neap__mailbox *there);
 void neap__job_run(neap__job *job, neap__loop *loop, lua_State *L);
 /* It will not run: its Future fails with `reason` (a static string). Any thread. */
 void neap__job_break(neap__job *job, const char *reason);
+/* It will not run: its Future is cancelled. Any thread. */
+void neap__job_drop(neap__job *job);
 neap__job *neap__job_ref(neap__job *job);
 void neap__job_unref(neap__job *job);
 /* Raises the error on top again; a text is given the place of the caller, as luaL_error

@@ -301,6 +301,10 @@ neap__thread *neap__thread_new(lua_State *L, neap__loop *loop,
 
 int neap__thread_start(neap__thread *t) {
   neap_runtime *rt = t->home_loop->rt;
+  if (t->home_loop->ending) {
+    unref(t);
+    return UV_ECANCELED;
+  }
   ref(t); /* for the mail at its end */
   int status = uv_thread_create(&t->id, on_thread, t);
   if (status < 0) {
@@ -431,6 +435,7 @@ void neap__thread_stop(neap__thread *t) {
 
 void neap__threads_end(neap__loop *loop) {
   neap_runtime *rt = loop->rt;
+  loop->ending = true;
   for (neap__thread *t = rt->threads; t != NULL; t = t->next)
     if (t->home_loop == loop) neap__thread_stop(t);
   int64_t until = (int64_t)uv_hrtime() + neap__to_ns(rt->grace);
