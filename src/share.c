@@ -4,6 +4,7 @@
  */
 #include "share.h"
 
+#include "channel.h"
 #include "mailbox.h"
 
 #include <stdlib.h>
@@ -43,6 +44,30 @@ void neap__shared_class(lua_State *L, neap_runtime *rt,
   neap__push_class(L, rt, type->kind);
 }
 
+/* Pushes an object that has nothing yet. [-0, +1, m] */
+static neap__shared **new_object(lua_State *L, neap_runtime *rt,
+                                 const neap__shared_type *type) {
+  neap__shared **box = lua_newuserdatauv(L, sizeof *box, 0);
+  *box = NULL;
+  neap__shared_class(L, rt, type);
+  lua_setmetatable(L, -2);
+  return box;
+}
+
+void neap__shared_make(lua_State *L, neap_runtime *rt,
+                       const neap__shared_type *type,
+                       neap__shared *(*make)(const void *arg),
+                       const void *arg) {
+  luaL_checkstack(L, 8, NULL);
+  neap__shared **box = new_object(L, rt, type);
+  *box = make(arg);
+  if (*box == NULL) luaL_error(L, "not enough memory");
+  push_objects(L);
+  lua_pushvalue(L, -2);
+  lua_rawsetp(L, -2, *box);
+  lua_pop(L, 1);
+}
+
 void neap__shared_push(lua_State *L, neap_runtime *rt, neap__shared *shared) {
   luaL_checkstack(L, 8, NULL);
   if (shared->type == &neap__mailbox_type) {
@@ -58,10 +83,7 @@ void neap__shared_push(lua_State *L, neap_runtime *rt, neap__shared *shared) {
     return;
   }
   lua_pop(L, 1);
-  neap__shared **box = lua_newuserdatauv(L, sizeof *box, 0);
-  *box = NULL;
-  neap__shared_class(L, rt, shared->type);
-  lua_setmetatable(L, -2);
+  neap__shared **box = new_object(L, rt, shared->type);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, -3, shared);
   *box = neap__shared_ref(shared);
@@ -90,8 +112,13 @@ neap__shared *neap__shared_at(lua_State *L, neap_runtime *rt, int index) {
     if (box == NULL) luaL_error(L, "not enough memory");
     return &box->shared;
   }
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-    if (mt == rt->mt[kinds[i]]) return *(neap__shared **)p;
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    if (mt != rt->mt[kinds[i]]) continue;
+    neap__shared *shared = *(neap__shared **)p;
+    if (shared != NULL && kinds[i] == NEAP__K_CHANNEL)
+      neap__channel_cross((neap__channel *)(void *)shared);
+    return shared;
+  }
   return NULL;
 }
 

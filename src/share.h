@@ -44,14 +44,20 @@ static inline neap__shared *neap__shared_ref(neap__shared *shared) {
 /* NULL is ignored. */
 void neap__shared_unref(neap__shared *shared);
 
+/* Pushes the object of a new thing, which `make` returns with its first reference, or
+ * NULL when there is no memory. [-0, +1, m] */
+void neap__shared_make(lua_State *L, neap_runtime *rt,
+                       const neap__shared_type *type,
+                       neap__shared *(*make)(const void *arg), const void *arg);
 /* Pushes the state's object for it, made where there is none yet, with a reference of
  * its own. [-0, +1, m] */
 void neap__shared_push(lua_State *L, neap_runtime *rt, neap__shared *shared);
 /* The thing of this type at `index`; raises for other values. [-0, +0, v] */
 neap__shared *neap__shared_check(lua_State *L, neap_runtime *rt, int index,
                                  const neap__shared_type *type);
-/* What crosses by reference at `index`, whatever its type, or NULL. A Loop of this state
- * gives its mailbox, which may be made for that. [-0, +0, m] */
+/* What crosses by reference at `index`, whatever its type, or NULL: for who lets it cross,
+ * which a channel takes note of. A Loop of this state gives its mailbox, which may be
+ * made for that. [-0, +0, m] */
 neap__shared *neap__shared_at(lua_State *L, neap_runtime *rt, int index);
 /* The class of a type, made where there is none yet, is pushed. [-0, +1, m] */
 void neap__shared_class(lua_State *L, neap_runtime *rt,
