@@ -12,7 +12,7 @@
  * modules that other tasks load and that wait for it, is loaded again, as in stock
  * Lua.
  */
-#include "internal.h"
+#include "packet.h"
 
 #include <string.h>
 
@@ -117,6 +117,7 @@ static int loaded_k(lua_State *L, int status, lua_KContext context) {
     lua_copy(L, -1, -2);
     lua_setfield(L, LOADED, name);
   }
+  neap__names_changed(neap__rt(L));
   lua_pushvalue(L, DATA);
   return 2;
 }

@@ -10,6 +10,7 @@
 #include "internal.h"
 
 #include "arena.h"
+#include "packcode.h"
 
 #include <lualib.h>
 
@@ -413,6 +414,7 @@ static void release(neap_runtime *rt) {
   neap__deadlines_free(rt);
   neap__strays_free(rt);
   neap__tls_free(rt);
+  neap__packer_free(rt);
   /* In a lent state the objects live on, and free them. */
   if (!rt->lent_L) neap__blocks_free(rt);
   neap__alloc(rt, rt->slots, rt->slot_cap * sizeof *rt->slots, 0);
