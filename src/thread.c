@@ -242,7 +242,6 @@ static void forget(neap_runtime *rt, neap__thread *t) {
 }
 
 static void join_now(neap__thread *t) {
-  if (t->joined) return;
   t->joined = true;
   uv_thread_join(&t->id);
 }
@@ -250,8 +249,10 @@ static void join_now(neap__thread *t) {
 static void deliver_ended(neap__mail *mail, neap__loop *loop, lua_State *L) {
   neap__thread *t = neap__container_of(mail, neap__thread, ended_mail);
   (void)L;
-  join_now(t);
-  forget(loop->rt, t);
+  if (!t->joined) {
+    join_now(t);
+    forget(loop->rt, t);
+  }
   unref(t);
 }
 
