@@ -99,9 +99,12 @@ static int l_call_soon_threadsafe(lua_State *L) {
 /* loop:stop(): the loop ends its run; one of a thread ends with its thread. */
 static int l_stop(lua_State *L) {
   neap__mailbox *box = self(L);
-  neap__mail *mail = neap__stop_mail();
-  if (mail == NULL) return luaL_error(L, "not enough memory");
-  neap__post(box, mail);
+  neap__thread *t = neap__thread_of(neap__rt(L), box);
+  if (t != NULL) {
+    neap__thread_stop(t);
+  } else {
+    neap__loop_stop(L, box);
+  }
   return 0;
 }
 

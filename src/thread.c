@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define INSIST_EVERY 20000000LL /* ns between two interrupts */
+#define HEAR_FOR 1000000000LL   /* ns for code to come back to the loop */
 #define INSIST_FOR 1000000000LL /* ns of that, before a thread is left alone */
 
 /* ---- life -------------------------------------------------------------------- */
@@ -260,6 +261,9 @@ static void lose_ended(neap__mail *mail) {
   unref(neap__container_of(mail, neap__thread, ended_mail));
 }
 
+static void deliver_end(neap__mail *mail, neap__loop *loop, lua_State *L);
+static void lose_end(neap__mail *mail);
+
 /* The string package[field], or NULL. Pushes it. */
 static const char *package_path(lua_State *L, const char *field) {
   const char *text = NULL;
@@ -283,6 +287,7 @@ neap__thread *neap__thread_new(lua_State *L, neap__loop *loop,
     return neap__share_alloc(t, 0);
   }
   t->ended_mail = (neap__mail){NULL, deliver_ended, lose_ended};
+  t->stop_mail = (neap__mail){NULL, deliver_end, lose_end};
   t->home_loop = loop;
   snprintf(t->name, sizeof t->name, "%s", name);
   int top = lua_gettop(L);
@@ -349,10 +354,35 @@ static void deliver_stop(neap__mail *mail, neap__loop *loop, lua_State *L) {
   free_stop(mail);
 }
 
-neap__mail *neap__stop_mail(void) {
+void neap__loop_stop(lua_State *L, neap__mailbox *box) {
   neap__mail *mail = neap__share_alloc(NULL, sizeof *mail);
-  if (mail != NULL) *mail = (neap__mail){NULL, deliver_stop, free_stop};
-  return mail;
+  if (mail == NULL) luaL_error(L, "not enough memory");
+  *mail = (neap__mail){NULL, deliver_stop, free_stop};
+  neap__post(box, mail);
+}
+
+static void deliver_end(neap__mail *mail, neap__loop *loop, lua_State *L) {
+  neap__thread *t = neap__container_of(mail, neap__thread, stop_mail);
+  (void)L;
+  loop->stopping = true;
+  uv_mutex_lock(&t->mutex);
+  t->heard = true;
+  uv_mutex_unlock(&t->mutex);
+  unref(t);
+}
+
+static void lose_end(neap__mail *mail) {
+  unref(neap__container_of(mail, neap__thread, stop_mail));
+}
+
+void neap__thread_stop(neap__thread *t) {
+  uv_mutex_lock(&t->mutex);
+  bool first = !t->asked;
+  t->asked = true;
+  uv_mutex_unlock(&t->mutex);
+  if (!first) return;
+  ref(t);
+  neap__post(t->box, &t->stop_mail);
 }
 
 /* ---- join ---------------------------------------------------------------------------- */
@@ -398,10 +428,21 @@ static bool wait_for_end(neap__thread *t, int64_t ns) {
   return ended;
 }
 
-/* Asks, and then insists. Whether it has ended. */
-static bool end_thread(const neap_runtime *rt, neap__thread *t, int64_t until) {
+/* Whether its loop knows that it is to end. */
+static bool has_heard(neap__thread *t) {
+  uv_mutex_lock(&t->mutex);
+  bool heard = t->heard;
+  uv_mutex_unlock(&t->mutex);
+  return heard;
+}
+
+/* It was asked. What it runs has until `until` to end; but where it does not even come
+ * back to its loop, that is for nothing. Whether it has ended. */
+static bool end_thread(const neap_runtime *rt, neap__thread *t, int64_t until,
+                       int64_t hear_until) {
   for (;;) { /* in pieces: somebody may want this runtime to end at once */
-    int64_t left = until - (int64_t)uv_hrtime();
+    int64_t now = (int64_t)uv_hrtime();
+    int64_t left = (has_heard(t) ? until : hear_until) - now;
     if (left <= 0 || atomic_load(&rt->interrupt) != 0) break;
     if (wait_for_end(t, left < INSIST_EVERY ? left : INSIST_EVERY)) return true;
   }
@@ -425,25 +466,17 @@ static void leave_alone(neap_runtime *rt, neap__thread *t) {
 #endif
 }
 
-void neap__thread_stop(neap__thread *t) {
-  neap__mail *mail = neap__stop_mail();
-  if (mail != NULL) {
-    neap__post(t->box, mail);
-  } else {
-    neap__thread_interrupt(t);
-  }
-}
-
 void neap__threads_end(neap__loop *loop) {
   neap_runtime *rt = loop->rt;
   loop->ending = true;
   for (neap__thread *t = rt->threads; t != NULL; t = t->next)
     if (t->home_loop == loop) neap__thread_stop(t);
-  int64_t until = (int64_t)uv_hrtime() + neap__to_ns(rt->grace);
+  int64_t now = (int64_t)uv_hrtime(), grace = neap__to_ns(rt->grace);
+  int64_t hear = grace < HEAR_FOR ? grace : HEAR_FOR;
   for (neap__thread *t = rt->threads, *next; t != NULL; t = next) {
     next = t->next;
     if (t->home_loop != loop) continue;
-    if (end_thread(rt, t, until)) {
+    if (end_thread(rt, t, now + grace, now + hear)) {
       join_now(t);
     } else {
       t->joined = true;

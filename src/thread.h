@@ -14,7 +14,7 @@ struct neap__thread {
   uv_thread_t id;
   neap__mailbox *box;  /* of its loop; a reference */
   neap__mailbox *home; /* of the loop that started it; a reference */
-  neap__mail ended_mail;
+  neap__mail ended_mail, stop_mail;
   char *path, *cpath; /* package.path and cpath; NULL: Lua's own */
   bool no_env;        /* as the runtime that started it */
   size_t memory_limit;
@@ -26,6 +26,8 @@ struct neap__thread {
   void *ud;
   uv_mutex_t mutex; /* guards what follows */
   uv_cond_t cond;   /* `ended` was set */
+  bool asked;       /* stop_mail is on its way, or was delivered */
+  bool heard;       /* it was delivered */
   neap_runtime *rt; /* while it can be interrupted, or NULL */
   bool ended;
   /* of the runtime that started it */
@@ -59,7 +61,7 @@ void neap__interruptible(neap_runtime *rt);
 /* Has the signal handler of that thread set a debug hook there. */
 void neap__interrupt_thread(uv_thread_t id);
 
-/* A mail that stops a loop, in memory of its own; NULL when there is none. */
-neap__mail *neap__stop_mail(void);
+/* loop:stop() for the loop of that mailbox, of any thread. [-0, +0, m] */
+void neap__loop_stop(lua_State *L, neap__mailbox *box);
 
 #endif

@@ -1,0 +1,255 @@
+--- Threads with a loop of their own, and what can be asked of a loop from another thread.
+
+local neap = require "neap"
+local thread = require "neap.thread"
+local helper = require "spec.helper"
+local catch, reports = helper.catch, helper.reports
+
+describe("thread.start", function()
+  it("runs a copy of the function, and join gives its results", function()
+    local n = 5
+    local t = assert(thread.start(function(a, b) return n + a, b, nil end, 2, { x = 1 }))
+    local results = table.pack(t:join())
+    assert.same({ 7, { x = 1 }, n = 3 }, results)
+    assert.is_false(t:is_alive())
+    assert.same({ 7, { x = 1 }, n = 3 }, table.pack(t:join()))
+  end)
+
+  it("shares nothing", function()
+    local list = { 1 }
+    local t = thread.start(function() list[1] = 2; leaked = true; return list[1] end) -- luacheck: ignore
+    assert.equal(2, t:join())
+    assert.equal(1, list[1])
+    assert.is_nil(rawget(_G, "leaked"))
+  end)
+
+  it("leaves the loop free meanwhile", function()
+    local first, second = thread.Channel(1), thread.Channel(1)
+    local t = thread.start(function() first:send "there"; return second:recv() end)
+    assert.equal("there", first:recv())
+    assert.is_true(t:is_alive())
+    second:send "back"
+    assert.equal("back", t:join())
+  end)
+
+  it("runs it as a task of a loop of its own", function()
+    local t = thread.start(function()
+      local neap = require "neap"
+      local other = neap.create_task(function() neap.sleep(0.001); return "done" end)
+      return tostring(neap.current_task()):match "^<Task" ~= nil, other:await()
+    end)
+    assert.same({ true, "done" }, { t:join() })
+  end)
+
+  it("cancels what else runs there when it has returned", function()
+    local said = thread.Channel()
+    local t = thread.start(function()
+      neap.create_task(function()
+        local guard <close> = setmetatable({}, { __close = function() said:send "closed" end }) -- luacheck: ignore
+        neap.Future():await()
+      end)
+      neap.sleep(0)
+    end)
+    t:join()
+    assert.equal("closed", said:recv())
+  end)
+
+  it("raises errors with both tracebacks", function()
+    local function deep() error { code = 7 } end
+    local t = thread.start(function() neap.sleep(0); deep() end)
+    local ok, err = pcall(t.join, t)
+    assert.is_false(ok)
+    assert.same({ code = 7 }, err)
+    local text
+    local task = neap.create_task(function() thread.start(function() deep() end):join() end)
+    neap.wait { task }
+    text = task:traceback()
+    task:exception()
+    assert.matches("in upvalue 'deep'", text)
+    assert.matches("in thread 'thread%-%d+'", text)
+    assert.matches("in method 'join'", text)
+  end)
+
+  it("keeps the classes of errors", function()
+    local t = thread.start(function() error(neap.TimeoutError "late") end)
+    local err = catch(t.join, t)
+    assert.is_true(neap.TimeoutError:is(err))
+    assert.equal("late", err.message)
+  end)
+
+  it("reports an error that nobody joins", function()
+    local t = thread.start(function() error "nobody looks" end)
+    t.loop:join()
+    t = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    helper.settle()
+    local list = reports()
+    assert.equal(1, #list)
+    assert.matches("nobody looks", tostring(list[1].exception))
+  end)
+
+  it("refuses what cannot cross, and names the place", function()
+    local co = coroutine.create(print)
+    local err = catch(thread.start, function() end, 1, { list = { co } })
+    assert.matches("argument 3%.list%[1%]", err)
+    assert.matches("coroutine", err)
+    err = catch(thread.start, function() return co end)
+    assert.matches("argument 1.*co", err)
+    assert.matches("function expected, got number", catch(thread.start, 1))
+  end)
+
+  it("fails where the results cannot cross", function()
+    local t = thread.start(function() return 1, { co = coroutine.create(print) } end)
+    assert.matches("result 2%.co", catch(t.join, t))
+  end)
+
+  it("leaves the thread alone when a join is cancelled", function()
+    local go = thread.Channel(1)
+    local t = thread.start(function() return go:recv() end)
+    local task = neap.create_task(t.join, t)
+    neap.sleep(0)
+    task:cancel()
+    neap.wait { task }
+    assert.is_true(task:cancelled())
+    go:send "went on"
+    assert.equal("went on", t:join())
+  end)
+end)
+
+describe("Thread:cancel", function()
+  it("raises CancelledError where the function waits", function()
+    local said = thread.Channel()
+    local t = thread.start(function()
+      local ok, err = pcall(function() said:send "ready"; neap.Future():await() end)
+      said:send(neap.CancelledError:is(err) and not ok)
+      error(err, 0)
+    end)
+    assert.equal("ready", said:recv())
+    assert.is_true(t:cancel())
+    assert.is_true(said:recv())
+    assert.is_true(neap.CancelledError:is(catch(t.join, t)))
+    assert.is_false(t:cancel())
+  end)
+
+  it("may come before it has begun", function()
+    local t = thread.start(function() return 1 end)
+    t:cancel()
+    assert.is_true(neap.CancelledError:is(catch(t.join, t)))
+  end)
+end)
+
+describe("Thread:stop", function()
+  it("lets a function that waits end in order", function()
+    local said = thread.Channel()
+    local t = thread.start(function()
+      local guard <close> = setmetatable({}, { -- luacheck: ignore
+        __close = function() neap.sleep(0); said:send "in order" end,
+      })
+      said:send "ready"
+      neap.Future():await()
+    end)
+    said:recv()
+    assert.is_true(t:stop())
+    assert.equal("in order", said:recv())
+    assert.is_true(t:stop())
+  end)
+
+  it("interrupts one that is stuck", function()
+    local t = thread.start(function() while true do end end)
+    assert.is_false(t:stop(0.01))
+    assert.is_false(t:is_alive())
+    assert.is_true(neap.CancelledError:is(catch(t.join, t)))
+  end)
+
+  for name, stuck in pairs {
+    ["catches everything"] = function()
+      while true do pcall(function() while true do end end) end
+    end,
+    ["catches everything, in coroutines"] = function()
+      while true do
+        pcall(coroutine.wrap(function()
+          while true do pcall(function() while true do end end) end
+        end))
+      end
+    end,
+    ["swallows its cancellation"] = function()
+      while true do pcall(neap.sleep, 0.001) end
+    end,
+    ["is stuck in a <close> handler"] = function()
+      local guard <close> = setmetatable({}, { -- luacheck: ignore
+        __close = function() while true do end end,
+      })
+      neap.Future():await()
+    end,
+  } do
+    it("interrupts one that " .. name, function()
+      local t = thread.start(stuck)
+      neap.sleep(0.002)
+      assert.is_false(t:stop(0.01))
+      assert.is_false(t:is_alive())
+    end)
+  end
+
+  it("interrupts a callback that is stuck", function()
+    local loop = thread.start_loop()
+    loop:call_soon_threadsafe(function() while true do end end)
+    local core = require "neap.core.thread"
+    loop:stop()
+    while core.is_alive(loop) do
+      core.interrupt(loop)
+      neap.sleep(0.002)
+    end
+    assert.is_true(loop:is_closed())
+  end)
+
+  it("comes with <close>", function()
+    local kept
+    do
+      local t <close> = thread.start(function() neap.Future():await() end)
+      kept = t
+    end
+    assert.is_false(kept:is_alive())
+  end)
+
+  it("checks its argument", function()
+    local t <close> = thread.start(function() end)
+    assert.matches("seconds expected", catch(t.stop, t, "soon"))
+    assert.matches("seconds expected", catch(t.stop, t, -1))
+  end)
+end)
+
+describe("a thread ends with the loop that started it", function()
+  it("in order", function()
+    local said = thread.Channel()
+    neap.new_event_loop():close()
+    local loop = neap.new_event_loop()
+    loop:run_until_complete(function()
+      thread.start(function()
+        local guard <close> = setmetatable({}, { -- luacheck: ignore
+          __close = function() said:send "closed" end,
+        })
+        said:send "ready"
+        neap.Future():await()
+      end)
+      assert.equal("ready", said:recv())
+    end)
+    loop:close()
+    assert.equal("closed", said:recv())
+  end)
+
+  it("also when it is stuck #host", function()
+    local result = helper.run([[
+      local thread = require "neap.thread"
+      thread.start(function() while true do end end)
+      os.exit(3)
+    ]], { grace = true })
+    assert.equal(3, result.code)
+  end)
+end)
+
+it("a thread's name shows", function()
+  local t <close> = thread.start(function() end)
+  assert.matches("^<Thread thread%-%d+ %a+>$", tostring(t))
+  assert.matches("^thread%-%d+$", t.name)
+end)
