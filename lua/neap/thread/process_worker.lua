@@ -1,0 +1,123 @@
+--- The main function of a worker process: runs what the pool in the parent sends, one job
+--- at a time, each as a task of this process's loop.
+
+local neap = require "neap"
+local core = require "neap.core.worker"
+local packet = require "neap.core.packet"
+local frame = require "neap.thread.frame"
+
+local M = {}
+
+local functions = {}  -- by their numbers
+local running         -- the number of the job
+local task            -- that runs it, once it has begun
+local doomed          -- it was cancelled before: a packet with a message
+
+-- ---- answers -------------------------------------------------------------------------
+
+local function number_of(id) return string.pack("<I8", id) end
+
+--- The bytes of an error; where it cannot cross, its text does.
+local packed_error = packet.pack_error
+
+local function packed_results(...) return packet.pack_as("result", ...) end
+
+--- How a task ended: the kind of the frame and its packet.
+local function outcome(job)
+  if job:cancelled() then
+    local _, err = pcall(job.result, job)
+    local message = type(err) == "table" and err.message
+    if type(message) ~= "string" then message = nil end
+    return frame.CANCELLED, packet.pack_as("message:", message)
+  end
+  local err = job:exception()
+  if err ~= nil then return frame.RAISED, packed_error(err, job:traceback()) end
+  local ok, bytes = pcall(function() return packed_results(job:result()) end)
+  if not ok then return frame.RAISED, packed_error(bytes) end
+  if #bytes > frame.LIMIT - 8 then
+    return frame.RAISED, packed_error(neap.LimitOverrunError(
+      ("the results take %d bytes, more than a process can send"):format(#bytes)))
+  end
+  return frame.RETURNED, bytes
+end
+
+-- ---- jobs ----------------------------------------------------------------------------
+
+--- The function and the arguments of a job.
+local function unpack_job(number, code, arguments)
+  local fn
+  if code ~= "" then
+    fn = packet.unpack(code)
+    functions[number] = fn
+  else
+    fn = functions[number]
+  end
+  return fn, table.pack(packet.unpack(arguments))
+end
+
+local function run(stream, id, number, code, arguments)
+  if doomed then
+    frame.write(stream, frame.CANCELLED, number_of(id), doomed)
+    running, doomed = nil, nil
+    return
+  end
+  frame.write(stream, frame.STARTED, number_of(id))
+  stream:flush()
+  local ok, fn, args = pcall(unpack_job, number, code, arguments)
+  local kind, bytes
+  if ok then
+    task = neap.create_task(fn, table.unpack(args, 1, args.n))
+    neap.wait { task }
+    kind, bytes = outcome(task)
+  else
+    kind, bytes = frame.RAISED, packed_error(fn)
+  end
+  task, running, doomed = nil, nil, nil
+  pcall(io.stdout.flush, io.stdout)
+  frame.write(stream, kind, number_of(id), bytes)
+end
+
+-- ---- requests ------------------------------------------------------------------------
+
+local HANDLERS = {
+  [frame.KEY] = function(stream, body)
+    packet.set_key(body:sub(2))
+    frame.write(stream, frame.READY, string.char(frame.VERSION))
+  end,
+
+  [frame.JOB] = function(stream, body)
+    local id, number, size = string.unpack("<I8I8I4", body)
+    running = id
+    neap.create_task(run, stream, id, number, body:sub(21, 20 + size), body:sub(21 + size))
+  end,
+
+  [frame.DROP] = function(_, body)
+    for at = 1, #body, 8 do functions[string.unpack("<I8", body, at)] = nil end
+  end,
+
+  [frame.CANCEL] = function(_, body)
+    local id = string.unpack("<I8", body)
+    if id ~= running then return end
+    if task then
+      task:cancel(packet.unpack(body:sub(9)))
+    else
+      doomed = body:sub(9)
+    end
+  end,
+}
+
+--- Serves the pool until it hangs up, and ends this process.
+function M.main()
+  local stream = assert(core.channel())
+  -- Ctrl-C is for all processes of a terminal. The pool decides what becomes of its jobs.
+  neap.get_event_loop():add_signal_handler("SIGINT", function() end)
+  while true do
+    local kind, body = frame.read(stream)
+    local handler = HANDLERS[kind]
+    if not handler then break end
+    handler(stream, body)
+  end
+  os.exit(0, true)
+end
+
+return M

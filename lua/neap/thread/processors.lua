@@ -1,0 +1,5 @@
+--- How many processors this process may use.
+
+require "neap"
+
+return require "neap.core.worker".processors
