@@ -6,11 +6,10 @@
 --- that one of them has died shows when it gets its next job, which another one gets then.
 
 local neap = require "neap"
-local process = require "neap.process"
-local net = require "neap.net"
 local core = require "neap.core.worker"
 local fail = require "neap.core.thread".fail
 local packet = require "neap.core.packet"
+local child = require "neap.thread.process_child"
 local executor = require "neap.thread.executor"
 local frame = require "neap.thread.frame"
 local shipping = require "neap.thread.shipping"
@@ -18,45 +17,12 @@ local shipping = require "neap.thread.shipping"
 local NAME = "neap.thread.ProcessPoolExecutor"
 local STARTS = 3     -- workers that may end one after the other before they are ready
 local MOVES = 3      -- workers that may end before they begin with a job
-local PATIENCE = 1   -- seconds from the end of a worker's socket to its own
+local PATIENCE = 1   -- seconds that a cancelled job gets when the block has failed
 
 local SPEC = { workers = "count", command = "table" }
 
 local Pool = { __name = NAME }
 Pool.__index = Pool
-
--- ---- the program ---------------------------------------------------------------------
-
---- What starts this interpreter once more.
-local function own_command()
-  local path, is_host = core.program()
-  local name = path and path:match "[^/]*$"
-  if path and (is_host or name:match "^lua[%d.%-]*$") then return { path } end
-  error(neap.BrokenExecutor(
-    ("'%s' is a program that process pools do not know how to start as a worker: "
-    .. "give them option 'command', for example command = { \"neap\" }")
-    :format(path or "this")), 0)
-end
-
---- The program and its arguments. The paths are those that the program has by now.
-local function command_of(pool)
-  local list = table.move(pool._command or own_command(), 1,
-    #(pool._command or { 1 }), 1, {})
-  list[#list + 1] = "-e"
-  list[#list + 1] = ("package.path, package.cpath = %q, %q "
-    .. "require 'neap' require 'neap.thread.process_worker'.main()")
-    :format(package.path, package.cpath):gsub("\\\n", "\\n")
-  return list
-end
-
-local function check_command(command)
-  if command == nil then return end
-  for i = 1, math.max(#command, 1) do
-    if type(command[i]) ~= "string" or command[i]:find "\0" then
-      error(("bad option 'command' to '%s' (list of strings expected)"):format(NAME), 4)
-    end
-  end
-end
 
 -- ---- the queue -----------------------------------------------------------------------
 
@@ -145,36 +111,6 @@ local function retire(pool, worker)
   pool._leaving[worker] = true
 end
 
---- Starts the process. nil, err: it cannot be.
-local function start(pool, worker)
-  local ok, command = pcall(command_of, pool)
-  if not ok then return nil, command end
-  local stream, other = net.pair()
-  if not stream then return nil, other end
-  command.stdin = other
-  local child, err = process.spawn(command)
-  if not child then
-    stream:close()
-    other:close()
-    return nil, err
-  end
-  worker.stream, worker.process, worker.program = stream, child, command[1]
-  frame.write(stream, frame.KEY, string.char(frame.VERSION), packet.key())
-  return true
-end
-
---- How a process ended; one that has closed its socket and goes on is killed.
-local function how_it_ended(worker)
-  local child = worker.process
-  local ok, code, signal = neap.pcall(neap.wait_for, child.wait, PATIENCE, child)
-  if not ok then
-    child:kill "SIGKILL"
-    code, signal = child:wait()
-  end
-  return code and ("exited with code %d"):format(code)
-    or ("was ended by %s"):format(signal)
-end
-
 local function broken(message, cause)
   local err = neap.BrokenExecutor(message)
   err.cause = cause
@@ -186,8 +122,8 @@ local function lost(pool, worker, why)
   local job = worker.job
   remove(pool, worker)
   worker.stream:close()
+  local how = child.how_it_ended(worker)
   worker.job, job.worker = nil, nil
-  local how = how_it_ended(worker)
   if type(why) == "string" then how = ("sent %s, and %s"):format(why, how) end
   if job.started then
     fail_job(job, broken(("worker process %d %s while it ran this job")
@@ -279,7 +215,7 @@ end
 local function serve(pool, worker)
   local _abandon <close> = worker.guard
   if not worker.process then
-    local ok, err = start(pool, worker)
+    local ok, err = child.start(worker, pool._command)
     if not ok then return not_started(pool, worker, err) end
   end
   repeat
@@ -420,12 +356,6 @@ function Pool:map(fn, source, options)
   return executor.map(self, self._size, fn, source, options, "map")
 end
 
---- Waits until a worker that was told to end has done so.
-local function await_end(worker)
-  local child = worker.process
-  if not neap.pcall(neap.wait_for, child.wait, PATIENCE, child) then child:close() end
-end
-
 --- No more jobs are taken. What is queued is still done, unless it is cancelled. Waits for
 --- all of that and the end of the processes, unless told not to.
 ---@async
@@ -446,7 +376,7 @@ function Pool:shutdown(wait, options)
     self._done:wait()
   end
   for worker in pairs(self._leaving) do
-    await_end(worker)
+    child.finish(worker)
     self._leaving[worker] = nil
   end
 end
@@ -500,7 +430,7 @@ local M = {}
 ---@return table executor  submit, map, shutdown, and for <close>
 function M.ProcessPoolExecutor(options)
   options = executor.check_size(options, SPEC, NAME, 2)
-  check_command(options.command)
+  child.check_command(options.command, NAME, 2)
   local pool = setmetatable({
     _size = options.workers or core.processors(),
     _command = options.command,
