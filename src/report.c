@@ -106,9 +106,17 @@ static void push_report(lua_State *L, int index) {
   lua_replace(L, shown);
 }
 
+/* Pushes the text of a report that another thread has made, if it is one. */
+static bool push_ready(lua_State *L, int context) {
+  lua_pushliteral(L, "report");
+  if (lua_rawget(L, context) == LUA_TSTRING) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
 void neap__default_handler(lua_State *L, neap__loop *loop) {
   int context = lua_gettop(L);
-  push_report(L, context);
+  if (!push_ready(L, context)) push_report(L, context);
   push_message(L, context);
   neap__unhandled(loop->rt, lua_tostring(L, -1), lua_tostring(L, context + 1));
   lua_settop(L, context - 1);

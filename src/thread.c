@@ -55,6 +55,7 @@ typedef struct report {
   neap__mail mail;
   size_t message; /* bytes with the 0; 0: a text for the log */
   size_t length;
+  char thread[32]; /* its name */
   char text[];
 } report;
 
@@ -62,13 +63,31 @@ static void free_report(neap__mail *mail) {
   neap__share_alloc(neap__container_of(mail, report, mail), 0);
 }
 
+/* report (light userdata): for the exception handler. */
+static int l_show_report(lua_State *L) {
+  const report *r = lua_touserdata(L, 1);
+  lua_createtable(L, 0, 3);
+  lua_pushstring(L, r->text);
+  lua_setfield(L, -2, "message");
+  lua_pushstring(L, r->thread);
+  lua_setfield(L, -2, "thread");
+  lua_pushfstring(L, "thread '%s': %s", r->thread, r->text + r->message);
+  lua_setfield(L, -2, "report");
+  neap__call_handler(L, neap_of(L)->running);
+  return 0;
+}
+
 static void deliver_report(neap__mail *mail, neap__loop *loop, lua_State *L) {
-  const report *r = neap__container_of(mail, report, mail);
-  (void)L;
-  if (r->message > 0) {
-    neap__unhandled(loop->rt, r->text, r->text + r->message);
-  } else {
+  report *r = neap__container_of(mail, report, mail);
+  if (r->message == 0) {
     neap__log_text(loop->rt, r->text, r->length);
+  } else if (lua_checkstack(L, 2)) {
+    lua_pushcfunction(L, l_show_report);
+    lua_pushlightuserdata(L, r);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+      lua_pop(L, 1);
+      neap__unhandled(loop->rt, r->text, r->text + r->message);
+    }
   }
   free_report(mail);
 }
@@ -76,20 +95,15 @@ static void deliver_report(neap__mail *mail, neap__loop *loop, lua_State *L) {
 static void send_report(neap__thread *t, const char *message, const char *text,
                         size_t length) {
   size_t before = message != NULL ? strlen(message) + 1 : 0;
-  size_t room = message != NULL ? sizeof t->name + 16 : 0;
-  report *r = neap__share_alloc(NULL, sizeof *r + before + room + length + 1);
+  report *r = neap__share_alloc(NULL, sizeof *r + before + length + 1);
   if (r == NULL) return;
   r->mail = (neap__mail){NULL, deliver_report, free_report};
   r->message = before;
-  char *at = r->text;
-  if (message != NULL) {
-    memcpy(at, message, before);
-    at += before;
-    at += snprintf(at, room, "thread '%s': ", t->name);
-  }
-  memcpy(at, text, length);
-  at[length] = '\0';
   r->length = length;
+  memcpy(r->thread, t->name, sizeof r->thread);
+  if (message != NULL) memcpy(r->text, message, before);
+  memcpy(r->text + before, text, length);
+  r->text[before + length] = '\0';
   neap__post(t->home, &r->mail);
 }
 
