@@ -439,6 +439,7 @@ function M.ProcessPoolExecutor(options)
     _last_job = 0,
   }, Pool)
   pool._on_done = function(future) settle(pool, future) end
+  packet.key() -- there has to be one
   reset(pool, nil)
   return pool
 end
