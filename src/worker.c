@@ -18,8 +18,6 @@
 #include <sys/prctl.h>
 #endif
 
-#define MOST_RANDOM 64
-
 /* What is descriptor 0 gets another number, /dev/null its place. A UV_E* code or the
  * descriptor. */
 static int move_stdin(void) {
@@ -82,21 +80,16 @@ static int l_program(lua_State *L) {
   return 2;
 }
 
-/* random(n) -> so many bytes that nobody can guess; or nil, err. */
-static int l_random(lua_State *L) {
-  char bytes[MOST_RANDOM];
-  lua_Integer n = luaL_checkinteger(L, 1);
-  luaL_argcheck(L, n > 0 && n <= MOST_RANDOM, 1, "1 to 64 expected");
-  int status = uv_random(NULL, NULL, bytes, (size_t)n, 0, NULL);
-  if (status < 0) return neap_refuse(L, status, "random");
-  lua_pushlstring(L, bytes, (size_t)n);
+/* pid() -> the number of this process. */
+static int l_pid(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)uv_os_getpid());
   return 1;
 }
 
 int neap__open_worker(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"channel", l_channel}, {"processors", l_processors},
-      {"program", l_program}, {"random", l_random},
+      {"program", l_program}, {"pid", l_pid},
       {NULL, NULL},
   };
   lua_createtable(L, 0, 4);

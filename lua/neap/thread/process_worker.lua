@@ -13,6 +13,8 @@ local running         -- the number of the job
 local task            -- that runs it, once it has begun
 local doomed          -- it was cancelled before: a packet with a message
 
+local whose = "\n  in a worker process" -- a line of tracebacks
+
 -- ---- answers -------------------------------------------------------------------------
 
 local function number_of(id) return string.pack("<I8", id) end
@@ -21,6 +23,12 @@ local function number_of(id) return string.pack("<I8", id) end
 local packed_error = packet.pack_error
 
 local function packed_results(...) return packet.pack_as("result", ...) end
+
+--- The traceback of a job, as it is read in another process.
+local function traceback_of(job)
+  local text = job:traceback()
+  return text and (text:gsub("\n  in task '[^\n]*created at neap/thread/[^\n]*", whose))
+end
 
 --- How a task ended: the kind of the frame and its packet.
 local function outcome(job)
@@ -31,7 +39,7 @@ local function outcome(job)
     return frame.CANCELLED, packet.pack_as("message:", message)
   end
   local err = job:exception()
-  if err ~= nil then return frame.RAISED, packed_error(err, job:traceback()) end
+  if err ~= nil then return frame.RAISED, packed_error(err, traceback_of(job)) end
   local ok, bytes = pcall(function() return packed_results(job:result()) end)
   if not ok then return frame.RAISED, packed_error(bytes) end
   if #bytes > frame.LIMIT - 8 then
@@ -109,6 +117,7 @@ local HANDLERS = {
 --- Serves the pool until it hangs up, and ends this process.
 function M.main()
   local stream = assert(core.channel())
+  whose = ("\n  in worker process %d"):format(core.pid())
   -- Ctrl-C is for all processes of a terminal. The pool decides what becomes of its jobs.
   neap.get_event_loop():add_signal_handler("SIGINT", function() end)
   while true do
