@@ -29,7 +29,7 @@ static neap__loop *new_loop(lua_State *L, neap_runtime *rt, uv_loop_t *lent) {
 neap__loop *neap__the_loop(lua_State *L, neap_runtime *rt) {
   if (NEAP__LIKELY(rt->running != NULL)) return rt->running;
   if (rt->loop == NULL) {
-    rt->loop = new_loop(L, rt, rt->lent_uv);
+    neap__set_current(rt, new_loop(L, rt, rt->lent_uv));
     rt->lent_uv = NULL; /* only the first loop lives there */
     lua_pop(L, 1);
   }
@@ -170,7 +170,7 @@ static int l_run(lua_State *L) {
     neap__loop_close(loop, L);
     luaL_argerror(L, 1, "it belongs to another event loop");
   }
-  rt->loop = loop;
+  neap__set_current(rt, loop);
   int status = run_until(L, loop, future);
   int interrupt = atomic_exchange(&rt->interrupt, 0);
   if (status == NEAP_EDEADLK) neap__push_deadlock(L, loop);
@@ -178,7 +178,7 @@ static int l_run(lua_State *L) {
   neap__loop_finish(loop, L);
   neap__seen(future); /* its error is raised here, or gives way */
   neap__loop_close(loop, L);
-  rt->loop = outer;
+  neap__set_current(rt, outer);
   if (status == NEAP_EDEADLK) return lua_error(L);
   if (interrupt != 0) atomic_store(&rt->interrupt, interrupt);
   check_driven(L, loop, status);
@@ -349,7 +349,7 @@ static int l_new_event_loop(lua_State *L) {
 /* set_event_loop(loop or nil): makes it the current one. */
 static int l_set_event_loop(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  rt->loop = lua_isnoneornil(L, 1) ? NULL : self(L);
+  neap__set_current(rt, lua_isnoneornil(L, 1) ? NULL : self(L));
   return 0;
 }
 

@@ -379,6 +379,14 @@ typedef struct neap__sentry {
   const neap__site *site;
 } neap__sentry;
 
+/* Calls that other threads have asked for: callthread.c. */
+typedef struct neap__posts {
+  struct neap__call_post *head, *tail; /* guarded by the runtime's mutex */
+  bool refused;                        /* also */
+  struct neap__call_post *taken;       /* in front of these */
+  atomic_size_t n;                     /* of both lists */
+} neap__posts;
+
 struct neap_runtime {
   lua_State *L; /* the main thread */
   neap_task *current;
@@ -424,6 +432,7 @@ struct neap_runtime {
   pthread_t thread;
   struct sigaction host_sigint;
   uv_mutex_t mutex;     /* guards the life of what `async` points to */
+  neap__posts posts;
   atomic_int interrupt; /* 0, or the signal */
   atomic_bool stop;
   atomic_int insisted;      /* how often another thread has interrupted it */
@@ -625,6 +634,17 @@ static inline bool neap__may_wake(const neap__loop *loop) {
 void neap__hold(neap__loop *loop, bool hold);
 /* ns that a poll may wait now; -1: no limit. */
 int64_t neap__patience(neap__loop *loop);
+
+/* ---- callthread.c: calls from other threads --------------------------------------- */
+
+/* Whether there are any to be made. */
+static inline bool neap__posted(const neap_runtime *rt) {
+  return atomic_load(&rt->posts.n) != 0;
+}
+/* Makes those that are there, in a turn. [-0, +0, -] */
+void neap__posts_run(neap__loop *loop, lua_State *L);
+/* The same outside of turns, at shutdown; after the last time none are taken. */
+void neap__posts_flush(neap_runtime *rt, bool last);
 
 /* ---- debug.c: debug mode --------------------------------------------------------- */
 
@@ -964,6 +984,11 @@ void neap__loop_rearm(neap__loop *loop);
 void neap__loop_disarm(neap__loop *loop);
 void neap__set_running(neap_runtime *rt, neap__loop *loop);
 void neap__forget_async(neap_runtime *rt, const uv_async_t *async);
+/* This loop, or none, is the current one. */
+void neap__set_current(neap_runtime *rt, neap__loop *loop);
+/* Wakes the loop that runs, or else the current one; under rt->mutex, or from a signal
+ * handler in the runtime's thread. */
+void neap__wake_async(neap_runtime *rt);
 
 /* ---- signal.c: handlers of signals; ear.h ---------------------------------------------- */
 

@@ -50,7 +50,7 @@ static void turn_here(uv_check_t *check) {
   if (loop->running || loop->in_turn) return;
   neap__timer_run(loop);
   if (atomic_load(&loop->rt->dump)) neap__dump_log(loop->rt, loop->rt->L);
-  if (loop->nready > 0) {
+  if (loop->nready > 0 || neap__posted(loop->rt)) {
     neap__set_running(loop->rt, loop);
     neap__turn_ready(loop, loop->rt->L);
     neap__set_running(loop->rt, NULL);

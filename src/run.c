@@ -34,8 +34,15 @@ void neap__set_running(neap_runtime *rt, neap__loop *loop) {
   }
   rt->running = loop;
   neap__loop *target = loop != NULL ? loop : rt->loop;
-  atomic_store_explicit(&rt->async, target != NULL ? &target->async : NULL,
-                        memory_order_release);
+  /* Whoever comes from now on wakes this one; what came before is looked for after
+   * this, so it must not move. */
+  atomic_store(&rt->async, target != NULL ? &target->async : NULL);
+}
+
+void neap__set_current(neap_runtime *rt, neap__loop *loop) {
+  rt->loop = loop;
+  if (rt->running == NULL)
+    atomic_store(&rt->async, loop != NULL ? &loop->async : NULL);
 }
 
 void neap__forget_async(neap_runtime *rt, const uv_async_t *async) {
@@ -185,6 +192,7 @@ static int l_report_deadlock(lua_State *L) {
 int neap_run(neap_runtime *rt) {
   if (is_busy(rt)) return UV_EBUSY;
   neap__loop *loop = rt->loop;
+  if (loop == NULL && neap__posted(rt)) loop = neap__current_loop(rt);
   if (loop == NULL || loop->closed) return 0;
   if (atomic_exchange(&rt->stop, false)) return UV_EINTR;
   if (rt->exiting) { /* the main chunk caught it, and has ended */
@@ -224,14 +232,22 @@ int neap_step(neap_runtime *rt, double timeout) {
   neap__loop_rearm(loop);
   if (atomic_exchange(&rt->interrupt, 0) != 0) return UV_EINTR;
   size_t pending = loop->nready + loop->heap_len + loop->nexternal +
-                   loop->nshared + loop->nremote;
+                   loop->nshared + loop->nremote + atomic_load(&rt->posts.n);
   if (loop->ntasks > pending) pending = loop->ntasks;
   return pending > INT32_MAX ? INT32_MAX : (int)pending;
 }
 
 int neap_backend_fd(neap_runtime *rt) {
   neap__loop *loop = neap__current_loop(rt);
-  return loop != NULL ? uv_backend_fd(loop->uv) : UV_ENOMEM;
+  if (loop == NULL) return UV_ENOMEM;
+  if (!is_busy(rt) && !loop->lent) {
+    /* libuv tells the system of a handle when it looks for events: without that, other
+     * threads would not make the descriptor readable. */
+    neap__hold(loop, true);
+    uv_run(loop->uv, UV_RUN_NOWAIT);
+    neap__hold(loop, false);
+  }
+  return uv_backend_fd(loop->uv);
 }
 
 double neap_timeout(neap_runtime *rt) {
@@ -247,7 +263,7 @@ double neap_timeout(neap_runtime *rt) {
 
 /* ---- interrupts ------------------------------------------------------------------------- */
 
-static void wake_loop(neap_runtime *rt) {
+void neap__wake_async(neap_runtime *rt) {
   uv_async_t *async = atomic_load_explicit(&rt->async, memory_order_acquire);
   if (async != NULL) uv_async_send(async);
 }
@@ -255,7 +271,7 @@ static void wake_loop(neap_runtime *rt) {
 void neap_stop(neap_runtime *rt) {
   atomic_store(&rt->stop, true);
   uv_mutex_lock(&rt->mutex);
-  wake_loop(rt);
+  neap__wake_async(rt);
   uv_mutex_unlock(&rt->mutex);
 }
 
@@ -313,10 +329,10 @@ static void call_attention(neap_runtime *rt, bool busy) {
       }
       lua_sethook(L, on_busy, EVERYTHING, 1);
     }
-    wake_loop(rt);
+    neap__wake_async(rt);
   } else {
     uv_mutex_lock(&rt->mutex);
-    wake_loop(rt);
+    neap__wake_async(rt);
     uv_mutex_unlock(&rt->mutex);
   }
 }

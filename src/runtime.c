@@ -383,10 +383,8 @@ neap_runtime *neap_new(const neap_config *config, int *error) {
 
 /* ---- end ------------------------------------------------------------------------------ */
 
-int neap_shutdown(neap_runtime *rt) {
+static int end_loops(neap_runtime *rt) {
   int forced = 0;
-  if (rt->shut) return 0;
-  if (rt->running != NULL || rt->current != &rt->root) return UV_EBUSY;
   /* Newest first; a finishing task may make loops, which come first again. */
   for (neap__loop *loop = rt->loops; loop != NULL;) {
     if (loop->closed) {
@@ -397,6 +395,16 @@ int neap_shutdown(neap_runtime *rt) {
     forced += neap__loop_close(loop, rt->L);
     loop = rt->loops;
   }
+  return forced;
+}
+
+int neap_shutdown(neap_runtime *rt) {
+  if (rt->shut) return 0;
+  if (rt->running != NULL || rt->current != &rt->root) return UV_EBUSY;
+  neap__posts_flush(rt, false);
+  int forced = end_loops(rt);
+  neap__posts_flush(rt, true); /* of those, some may have made tasks */
+  forced += end_loops(rt);
   neap__tty_restore(rt);
   rt->shut = true;
   atomic_store(&rt->interrupt, 0);

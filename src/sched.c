@@ -180,13 +180,15 @@ static bool time_passes(const neap_runtime *rt) {
 
 bool neap__alive(const neap__loop *loop) {
   return loop->nready > 0 || loop->settlers.head != NULL ||
+         neap__posted(loop->rt) ||
          (loop->heap_len > 0 && time_passes(loop->rt)) || loop->nshared > 0 ||
          loop->nremote > 0 || uv_loop_alive(loop->uv);
 }
 
 int64_t neap__patience(neap__loop *loop) {
   neap_runtime *rt = loop->rt;
-  if (loop->nready > 0 || loop->settlers.head != NULL) return 0;
+  if (loop->nready > 0 || loop->settlers.head != NULL || neap__posted(rt))
+    return 0;
   if (loop->heap_len == 0) return -1;
   int64_t left = loop->heap[0].when - neap__now(rt);
   if (left <= 0) return 0;
@@ -230,6 +232,7 @@ void neap__turn_ready(neap__loop *loop, lua_State *L) {
   neap_task *outer = rt->current;
   lua_State *busy = rt->busy;
   loop->in_turn = true;
+  if (NEAP__UNLIKELY(neap__posted(rt))) neap__posts_run(loop, L);
   run_ready(loop, L);
   if (loop->after_turn != NULL) loop->after_turn(loop);
   loop->in_turn = false;
@@ -244,6 +247,7 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
   lua_State *busy = rt->busy;
   rt->chain = NULL;
   loop->in_turn = true;
+  if (NEAP__UNLIKELY(neap__posted(rt))) neap__posts_run(loop, L);
   do { /* turns in which nothing can have come from outside */
     run_ready(loop, L);
   } while (loop->nready > 0 && wait != 0 && !loop->due_soon &&
@@ -278,7 +282,8 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
     if (NEAP__UNLIKELY(atomic_load_explicit(&rt->dump, memory_order_relaxed)))
       neap__dump_log(rt, L);
     if (NEAP__UNLIKELY((loop->settlers.head != NULL || rt->frozen) &&
-                       loop->nready == 0 && !root_goes_on(rt, loop)))
+                       loop->nready == 0 && !neap__posted(rt) &&
+                       !root_goes_on(rt, loop)))
       idle(loop);
   }
   loop->in_turn = false;

@@ -188,6 +188,21 @@ NEAP_API double neap_timeout(neap_runtime *rt);
 /* Makes neap_run return UV_EINTR after its present turn. Any thread. */
 NEAP_API void neap_stop(neap_runtime *rt);
 
+/* Has the runtime call `function` with `ud`, as a light userdata, as its only argument.
+ * Any thread, until neap_free begins; not from a signal handler. The call is made as a
+ * loop callback, at the beginning of a turn of whichever loop runs, or of the next one
+ * that does: neap_run, neap_step, an await of the root, and a uv_run of a lent loop are
+ * all woken for it. Calls are made in the order in which they were posted. `function`
+ * must not wait; an error that it raises is reported ("Exception in callback").
+ *
+ * Returns 0, and then the call is made once, whatever happens: neap_run does not end
+ * before, and neap_shutdown makes what is left. Until the last task has ended there it
+ * takes calls; then it returns UV_ECANCELED, and `function` will not be called, nor is it
+ * after UV_ENOMEM. That calls may still come keeps no loop going, nor, as long as it is
+ * not in uv_run, does a pending one a lent loop: keep a handle or neap_arm_threadsafe. */
+NEAP_API int neap_call_threadsafe(neap_runtime *rt, lua_CFunction function,
+                                  void *ud);
+
 /* Interrupts the program as Ctrl-C does: KeyboardInterrupt (`signal` SIGINT) or
  * SystemExit is raised at the root's wait, or, where Lua code is busy, in it. Any
  * thread; may be called from a signal handler, but only of the runtime's own
