@@ -169,8 +169,12 @@ $(B)/libneap.a: $(PIC_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# Once loaded they stay: a thread may still be in our code when a Lua state that ends
+# unloads its C modules.
+STAY_LOADED := -Wl,-z,nodelete
+
 $(B)/libneap.so.$(SOVERSION): $(PIC_OBJ)
-	$(CC) $(LDFLAGS_ALL) -shared $(NO_UNDEFINED) \
+	$(CC) $(LDFLAGS_ALL) -shared $(STAY_LOADED) $(NO_UNDEFINED) \
 	  -Wl,-soname,libneap.so.$(SOVERSION) -o $@ $^ $(LUA_LIBS) $(SYS_LIBS)
 
 $(B)/libneap.so: $(B)/libneap.so.$(SOVERSION)
@@ -178,7 +182,7 @@ $(B)/libneap.so: $(B)/libneap.so.$(SOVERSION)
 
 # Lua's own symbols come from the interpreter that loads it.
 $(B)/neap.so: $(PIC_OBJ)
-	$(CC) $(LDFLAGS_ALL) -shared -o $@ $^ $(SYS_LIBS)
+	$(CC) $(LDFLAGS_ALL) -shared $(STAY_LOADED) -o $@ $^ $(SYS_LIBS)
 
 define PC
 prefix=$(PREFIX)

@@ -28,4 +28,10 @@ if readelf -d "$build/neap.so" | grep NEEDED | grep -q liblua; then
   echo "neap.so must not need liblua"
   status=1
 fi
+for library in libneap.so neap.so; do
+  if ! readelf -d "$build/$library" | grep -q NODELETE; then
+    echo "$library must stay loaded: threads may be in it"
+    status=1
+  fi
+done
 exit $status
