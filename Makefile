@@ -334,6 +334,8 @@ _fuzz-smoke:
 	@echo "$(FUZZ) random programs ended well"
 	@$(B)/neap spec/fuzz/stream.lua 1 $$(($(FUZZ) / 50 + 1))
 	@echo "$$(($(FUZZ) / 50 + 1)) random uses of streams ended well"
+	@$(B)/neap spec/fuzz/packet.lua 1 $(FUZZ)
+	@echo "$(FUZZ) random packets, and others made of them, ended well"
 _doctest:
 	@$(HOST_ENV) $(LUA) scripts/dev/doctest.lua $(B)/neap
 

@@ -137,6 +137,13 @@ static enum neap__why cannot(neap__writer *w, int index, enum neap__why why) {
   return why;
 }
 
+/* Looked at once for a packet, and only where names matter: it takes a microsecond. */
+static bool names_changed(neap__writer *w) {
+  if (w->names_checked) return false;
+  w->names_checked = neap__names_current(w->L, w->packer);
+  return !w->names_checked;
+}
+
 /* Writes the name of the value at `index` when it has one. */
 static enum neap__why put_name(neap__writer *w, int index, const void *pointer,
                                bool *found) {
@@ -144,6 +151,7 @@ static enum neap__why put_name(neap__writer *w, int index, const void *pointer,
   *found = false;
   if (pointer != NULL && !neap__may_be_named(w->packer, pointer))
     return NEAP__W_OK;
+  if (names_changed(w)) return NEAP__W_NAMES;
   lua_pushvalue(L, index);
   if (lua_rawget(L, w->base + NEAP__S_NAMES) != LUA_TSTRING) {
     lua_pop(L, 1);
@@ -233,10 +241,7 @@ static enum neap__why put_object(neap__writer *w, int index, int type) {
     why = put_shared(w, index, &found);
     if (why != NEAP__W_OK || found) return why;
   }
-  if (type == LUA_TFUNCTION && !w->names_checked) {
-    if (!neap__names_current(L, w->packer)) return NEAP__W_NAMES;
-    w->names_checked = true;
-  }
+  if (type == LUA_TFUNCTION && names_changed(w)) return NEAP__W_NAMES;
   bool copied = type == LUA_TTABLE ||
                 (type == LUA_TFUNCTION && !lua_iscfunction(L, index));
   struct neap__packed_place *place = NULL;
