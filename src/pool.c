@@ -341,7 +341,7 @@ static neap__code *code_of(lua_State *L, neap_runtime *rt) {
 static int l_submit(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   pool *p = self(L);
-  luaL_checktype(L, 2, LUA_TFUNCTION);
+  luaL_checkany(L, 2);
   luaL_checkstack(L, 8, NULL);
   int n = lua_gettop(L);
   if (p->closed) return 0;

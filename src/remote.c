@@ -264,9 +264,26 @@ static int l_run_coroutine_threadsafe(lua_State *L) {
   return run_there(L, rt, there, 2, false);
 }
 
+/* to_thread(fn, ...) -> the results of fn(...), called in a thread of the loop's own
+ * executor. Waits. */
+static int l_to_thread(lua_State *L) {
+  neap_runtime *rt = neap__rt(L);
+  luaL_checkany(L, 1);
+  neap__check_park(rt, L, "neap.to_thread");
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "neap.thread.thread_pool");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "begin");
+  lua_insert(L, 1);
+  lua_pop(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 1);
+  return neap__await(L, rt, neap__check_future(L, rt, 1));
+}
+
 void neap__threadsafe_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg functions[] = {
       {"run_coroutine_threadsafe", l_run_coroutine_threadsafe},
+      {"to_thread", l_to_thread},
       {NULL, NULL},
   };
   neap__set_funcs(L, rt, functions);
