@@ -221,10 +221,13 @@ void neap__job_break(neap__job *job, const char *reason) {
   neap__post(job->home, &job->reply);
 }
 
-void neap__job_drop(neap__job *job) {
-  neap__packet_free(&job->packet);
-  job->outcome = NEAP__JOB_CANCELLED;
-  neap__post(job->home, &job->reply);
+void neap__job_cancel(neap__job *job, lua_State *L) {
+  luaL_checkstack(L, 2, NULL);
+  neap__reg_get(L, NEAP__R_THREADS);
+  lua_rawgeti(L, -1, job->slot);
+  neap__future *future = lua_touserdata(L, -1);
+  if (future->state == NEAP__PENDING) neap__complete(future, NEAP__CANCELLED);
+  lua_pop(L, 2);
 }
 
 /* job (light userdata), Task, which is done: its outcome becomes the packet. */
@@ -515,12 +518,7 @@ void neap__jobs_close(neap__loop *loop, lua_State *L) {
   }
   while (loop->sent != NULL) {
     neap__job *job = loop->sent;
-    neap__reg_get(L, NEAP__R_THREADS);
-    lua_rawgeti(L, -1, job->slot);
-    neap__future *future = lua_touserdata(L, -1);
-    if (future->state == NEAP__PENDING)
-      neap__complete(future, NEAP__CANCELLED); /* cancels it there */
-    lua_pop(L, 2);
+    neap__job_cancel(job, L);
     job->concluded = true;
     neap__unanchor(L, loop->rt, job->slot);
     leave_home(job);

@@ -80,8 +80,8 @@ void neap__job_send(neap__job *job, neap__mailbox *there);
 void neap__job_run(neap__job *job, neap__loop *loop, lua_State *L);
 /* It will not run: its Future fails with `reason` (a static string). Any thread. */
 void neap__job_break(neap__job *job, const char *reason);
-/* It will not run: its Future is cancelled. Any thread. */
-void neap__job_drop(neap__job *job);
+/* Cancels its Future, at home. [-0, +0, v] */
+void neap__job_cancel(neap__job *job, lua_State *L);
 neap__job *neap__job_ref(neap__job *job);
 void neap__job_unref(neap__job *job);
 /* Raises the error on top again; a text is given the place of the caller, as luaL_error

@@ -366,26 +366,33 @@ static int l_submit(lua_State *L) {
   return 1;
 }
 
+/* The first job in the queue, or NULL. */
+static neap__job *peek(pool *p) {
+  uv_mutex_lock(&p->mutex);
+  neap__job *job = p->head;
+  uv_mutex_unlock(&p->mutex);
+  return job;
+}
+
 /* close(pool, cancel): takes no more jobs; `cancel`: those in the queue are cancelled.
  * The workers end when none is left. */
 static int l_close(lua_State *L) {
   pool *p = self(L);
-  bool cancel = lua_toboolean(L, 2);
-  for (;;) {
+  neap__job *job;
+  while (lua_toboolean(L, 2) && (job = peek(p)) != NULL) {
+    if (job->home_loop == NULL)
+      break; /* it is being closed, which does the same */
+    neap__job_cancel(job, L);
+  }
+  worker *w;
+  do {
     uv_mutex_lock(&p->mutex);
     p->closed = true;
-    neap__job *job = cancel ? p->head : NULL;
-    if (job != NULL) dequeue(p, job);
-    worker *w = job == NULL ? take_idle(p) : NULL;
+    w = take_idle(p);
     uv_mutex_unlock(&p->mutex);
-    if (job != NULL) {
-      neap__job_drop(job);
-    } else if (w != NULL) {
-      neap__post(w->thread->box, &w->wake);
-    } else {
-      return 0;
-    }
-  }
+    if (w != NULL) neap__post(w->thread->box, &w->wake);
+  } while (w != NULL);
+  return 0;
 }
 
 /* workers(pool) -> list of the handles of the loops of those that have not ended. */
