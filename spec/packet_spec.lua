@@ -190,7 +190,8 @@ describe("what cannot cross", function()
   local CASES = {
     { "value 1: a coroutine cannot cross to another thread", co },
     { "value 2.handlers[3]: a coroutine cannot", 1, { handlers = { 1, 2, co } } },
-    { 'value 1["two words"][1.5][true]: a coroutine cannot', { ["two words"] = { [1.5] = { [true] = co } } } },
+    { 'value 1["two words"][1.5][true]: a coroutine cannot',
+      { ["two words"] = { [1.5] = { [true] = co } } } },
     { "value 1[\"" .. ("k"):rep(40) .. "...\"]: a", { [("k"):rep(100)] = co } },
     { "value 1[a table]: a coroutine cannot", { [{}] = co } },
     { "value 1: a coroutine as a key cannot", { [co] = 1 } },
@@ -199,7 +200,8 @@ describe("what cannot cross", function()
     { "value 1.a.b: a table whose metatable", { a = { b = foreign } } },
     { "value 1.f: a userdata (FILE*) cannot", { f = io.tmpfile() } },
     { "value 1[1]: a userdata (neap.Future) cannot", { neap.Future() } },
-    { "value 1.g: a C function that no loaded module has as a field cannot", { g = string.gmatch("a", "b") } },
+    { "value 1.g: a C function that no loaded module has as a field cannot",
+      { g = string.gmatch("a", "b") } },
     { "value 1.f (upvalue 'co'): a coroutine cannot", { f = function() return co end } },
   }
   local list = { { co } }
