@@ -16,6 +16,8 @@
  */
 #include "packcode.h"
 
+#include <lualib.h>
+
 #include <stdlib.h>
 
 /* Names of modules: those of Lua first, so that nobody's copy of print is taken for
@@ -185,6 +187,26 @@ static void name_modules(lua_State *L) {
     name_module(L, i);
 }
 
+/* Functions of Lua's own that ours have replaced: a program may have kept them. They are
+ * opened again, into a table that takes the place of the globals meanwhile. */
+static void name_replaced(lua_State *L) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+  lua_pushcfunction(L, luaopen_base);
+  lua_createtable(L, 0, 32);
+  lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+  int status = lua_pcall(L, 0, 1, 0);
+  lua_pushvalue(L, B_MODULE + 1);
+  lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+  if (status != LUA_OK) lua_error(L);
+  lua_replace(L, B_MODULE);
+  name_fields(L, "_G", 2);
+  lua_pushcfunction(L, luaopen_coroutine);
+  lua_call(L, 0, 1);
+  lua_replace(L, B_MODULE);
+  name_fields(L, "coroutine", 9);
+  lua_settop(L, B_MODULE);
+}
+
 static void name_classes(lua_State *L) {
   neap__reg_get(L, NEAP__R_CLASSES);
   for (int class = 0; class < NEAP__CLASSES; class ++) {
@@ -264,6 +286,7 @@ static int l_build(lua_State *L) {
   name_registered(L);
   name_modules(L);
   lua_settop(L, B_MODULE);
+  name_replaced(L);
   note_addresses(L, rt);
   lua_pushvalue(L, B_NAMES);
   lua_rawseti(L, B_STORE, NEAP__N_NAMES);
