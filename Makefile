@@ -289,7 +289,7 @@ tsan: deps ## builds with race checking; the C tests and the specs of threads
 	@JOBS=$(JOBS) MODE=tsan scripts/dev/stages.sh build/tsan/test tsan-lua test-c
 _tsan-lua:
 	@JOBS=1 $(HOST_ENV) scripts/dev/each.sh $(B)/specs "$(TSAN_SPECS:%=spec/%_spec.lua)" \
-	  scripts/dev/busted.sh $(B)/neap $(BUSTED) --exclude-tags=host,slow {}
+	  scripts/dev/busted.sh $(B)/neap $(BUSTED) --exclude-tags=host,slow,stuck {}
 
 STAGES ?= test-c test-lua test-stock examples doctest
 .PHONY: _test _test-build _fuzz-smoke $(TESTS:%=_%)

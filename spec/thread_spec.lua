@@ -173,7 +173,7 @@ describe("Thread:stop", function()
     assert.matches("Task%-1", list[1].report)
   end)
 
-  it("interrupts one that is stuck", function()
+  it("interrupts one that is stuck #stuck", function()
     local t = stuck_one(function() while true do end end)
     assert.is_false(t:stop(0.01))
     assert.is_false(t:is_alive())
@@ -198,14 +198,14 @@ describe("Thread:stop", function()
       neap.Future():await()
     end,
   } do
-    it("interrupts one that " .. name, function()
+    it("interrupts one that " .. name .. " #stuck", function()
       local t = stuck_one(stuck)
       assert.is_false(t:stop(0.01))
       assert.is_false(t:is_alive())
     end)
   end
 
-  it("interrupts a callback that is stuck", function()
+  it("interrupts a callback that is stuck #stuck", function()
     local loop = thread.start_loop()
     loop:call_soon_threadsafe(function() while true do end end)
     local core = require "neap.core.thread"

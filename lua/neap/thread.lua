@@ -119,15 +119,14 @@ function Thread:stop(grace)
   if not core.is_alive(self.loop) then return true end
   self._future:cancel()
   self.loop:stop()
-  local delay, in_time = grace or 1, true
-  while core.is_alive(self.loop) do
-    local ok, err = neap.pcall(neap.wait_for, function() self.loop:join() end, delay)
-    if not ok and not neap.TimeoutError:is(err) then error(err, 0) end
-    if core.is_alive(self.loop) then
-      in_time = false
-      core.interrupt(self.loop)
-      delay = INSIST
-    end
+  local join = neap.create_task(self.loop.join, self.loop)
+  local _end <close> = setmetatable({}, { __close = function() join:cancel() end })
+  local in_time = true
+  neap.wait({ join }, { timeout = grace or 1 })
+  while not join:done() do
+    in_time = false
+    core.interrupt(self.loop)
+    neap.wait({ join }, { timeout = INSIST })
   end
   return in_time
 end
