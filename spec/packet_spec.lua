@@ -119,15 +119,38 @@ describe("a packet", function()
     assert.is_true(ok and #got == 2)
   end)
 
-  it("may be written at the same time by finalizers", function()
-    local n = 0
-    for _ = 1, 50 do setmetatable({}, { __gc = function() n = n + #copy({ 1, { 2, 3 } }) end }) end
-    local t = {}
-    for i = 1, 100 do t[i] = { i, name = "n" .. i } end
-    assert.same(t, copy(t))
-    collectgarbage()
-    assert.same(t, copy(t))
-    assert.equal(100, n)
+  it("may be written by finalizers, while another is", function()
+    local co, n = coroutine.create(print), 0
+    local function arm()
+      setmetatable({}, { __gc = function()
+        n = n + 1
+        local list = {}
+        for i = 1, 30 do list[i] = { i } end
+        assert(copy(list)[30][1] == 30)
+        assert(catch(copy, { x = { co } }):find("value 1.x[1]: a coroutine", 1, true))
+        if n < 1000 then arm() end
+      end })
+    end
+    collectgarbage "restart"
+    local pause = collectgarbage("setpause", 0)
+    for _ = 1, 10 do arm() end
+    for turn = 1, 20 do
+      local list = {}
+      for i = 1, 40 do
+        list[i] = { i, s = ("x"):rep(200) .. i, f = function() return turn, i end }
+      end
+      local got = copy(list)
+      for i = 1, 40 do
+        local a, b = got[i].f()
+        assert(got[i][1] == i and got[i].s == list[i].s and a == turn and b == i)
+      end
+      list[41] = { deep = { er = { co } } }
+      assert.equal("value 1[41].deep.er[1]: a coroutine cannot cross to another thread",
+        catch(copy, list))
+    end
+    collectgarbage("setpause", pause)
+    collectgarbage "stop"
+    assert.is_true(n > 10)
   end)
 
   it("is the same for random values, and any bytes are values or an error", function()

@@ -101,6 +101,7 @@ static enum neap__why add_object(neap__writer *w,
   if (number < NEAP__STACKED) {
     lua_copy(w->L, index, w->base + NEAP__S_OBJECTS + (int)number);
   } else {
+    packer->nlisted = number + 1;
     lua_pushvalue(w->L, index);
     lua_rawseti(w->L, w->base + NEAP__S_LIST, (lua_Integer)number + 1);
   }
@@ -121,6 +122,8 @@ static void prepare(neap__writer *w) {
   lua_State *L = w->L;
   struct neap__packer *packer = w->packer;
   lua_settop(L, w->base);
+  neap__packer_forget(L, packer);
+  if (packer->large) neap__packer_shrink(L, packer);
   if (packer->named == NULL || !packer->names_known)
     neap__names_build(L, w->rt);
   neap__reg_get(L, NEAP__R_NAMES);
@@ -513,20 +516,20 @@ void neap__pack(lua_State *L, neap_runtime *rt, int first, int n,
                     .first = first,
                     .n = n,
                     .base = lua_gettop(L)};
-  luaL_checkstack(L, NEAP__S_END + 20, NULL);
+  luaL_checkstack(L, NEAP__S_END + 100, NULL);
   prepare(&w);
   enum neap__why why = put_all(&w);
   /* A value that cannot cross may be in a module that we do not know yet. */
   if (why == NEAP__W_NAMES || why == NEAP__W_KIND || why == NEAP__W_METATABLE) {
-    neap__packer_forget(L, w.packer->nobjects);
     w.packer->names_known = false;
     prepare(&w);
     w.names_checked = true;
     why = put_all(&w);
   }
   if (why >= NEAP__W_KIND) neap__pack_refuse(&w, why, what);
+  /* Nothing that could run a finalizer, until all is out of the packer. */
   lua_settop(L, w.base);
-  neap__packer_forget(L, w.packer->nobjects);
+  neap__packer_forget(L, w.packer);
   neap__packet new;
   if (why == NEAP__W_OK) why = take(&w, &new);
   neap__packer_drop_refs(w.packer);
@@ -535,6 +538,7 @@ void neap__pack(lua_State *L, neap_runtime *rt, int first, int n,
     neap__packer_trim(rt, w.packer, NEAP__PLACES_KEPT, NEAP__BUFFER_KEPT);
   if (why == NEAP__W_OK) {
     *out = new;
+    if (w.packer->large) neap__packer_shrink(L, w.packer);
   } else {
     luaL_error(L, why == NEAP__W_SIZE ? "the values are too large to cross"
                                       : "not enough memory");

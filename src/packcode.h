@@ -58,6 +58,8 @@ struct neap__packer {
   /* objects of the packet that is written */
   uint32_t *parents; /* number -> the one it was seen in first */
   uint32_t nobjects, objects_capacity;
+  uint32_t nlisted; /* up to where the list of them may have something */
+  bool large;       /* it had much, and has its memory still */
   struct neap__packed_upvalue {
     uint32_t function;
     uint32_t index;
@@ -142,8 +144,10 @@ void neap__packer_trim(neap_runtime *rt, struct neap__packer *packer,
  * is NEAP__NO_OBJECT. NULL when there is no memory. */
 struct neap__packed_place *neap__packer_place(neap__writer *w,
                                               const void *pointer);
-/* Empties the list of so many objects. [-0, +0, m] */
-void neap__packer_forget(lua_State *L, uint32_t nobjects);
+/* Empties the list of objects. Allocates nothing. [-0, +0, -] */
+void neap__packer_forget(lua_State *L, struct neap__packer *packer);
+/* Lets go of a list that was large. May run finalizers, which may write packets. */
+void neap__packer_shrink(lua_State *L, struct neap__packer *packer);
 
 /* ---- packpath.c ------------------------------------------------------------------- */
 

@@ -120,19 +120,28 @@ struct neap__packed_place *neap__packer_place(neap__writer *w,
   }
 }
 
-void neap__packer_forget(lua_State *L, uint32_t nobjects) {
-  if (nobjects <= NEAP__STACKED) return;
+void neap__packer_forget(lua_State *L, struct neap__packer *packer) {
+  if (packer->nlisted == 0) return;
   neap__reg_get(L, NEAP__R_NAMES);
-  if (nobjects > LISTED_MAX) {
-    lua_createtable(L, 0, 0);
-    lua_rawseti(L, -2, NEAP__N_LIST);
-  } else {
-    lua_rawgeti(L, -1, NEAP__N_LIST);
-    for (lua_Integer i = NEAP__STACKED + 1; i <= nobjects; i++) {
-      lua_pushnil(L);
-      lua_rawseti(L, -2, i);
-    }
-    lua_pop(L, 1);
+  lua_rawgeti(L, -1, NEAP__N_LIST);
+  for (lua_Integer i = NEAP__STACKED + 1; i <= packer->nlisted; i++) {
+    lua_pushnil(L);
+    lua_rawseti(L, -2, i);
   }
-  lua_pop(L, 1);
+  lua_pop(L, 2);
+  packer->large = packer->nlisted > LISTED_MAX;
+  packer->nlisted = 0;
+}
+
+static int l_new_list(lua_State *L) {
+  neap__reg_get(L, NEAP__R_NAMES);
+  lua_createtable(L, 0, 0);
+  lua_rawseti(L, -2, NEAP__N_LIST);
+  return 0;
+}
+
+void neap__packer_shrink(lua_State *L, struct neap__packer *packer) {
+  packer->large = false;
+  lua_pushcfunction(L, l_new_list);
+  if (lua_pcall(L, 0, 0, 0) != LUA_OK) lua_pop(L, 1); /* then it stays */
 }

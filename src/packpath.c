@@ -78,46 +78,50 @@ static void push_step(lua_State *L, int outer) {
 
 #define STEPS_SHOWN 10 /* at either end of a path */
 
-/* Pushes where the object `number` is. */
-static void push_path(neap__writer *w, uint32_t number, const char *what) {
-  lua_State *L = w->L;
+/* Pushes the objects on the way to this one, from the outermost on; of a long way those
+ * at its ends. Allocates nothing: finalizers may write packets of their own. Returns how
+ * many there are. */
+static int push_chain(neap__writer *w, uint32_t number, bool *is_long) {
   const uint32_t *parents = w->packer->parents;
-  uint32_t depth = 0, first = number;
-  for (; first != NEAP__NO_OBJECT && parents[first] != NEAP__NO_OBJECT;
-       first = parents[first])
+  uint32_t depth = 0;
+  int pushed = 0;
+  *is_long = false;
+  if (number == NEAP__NO_OBJECT) return 0;
+  for (uint32_t i = number; parents[i] != NEAP__NO_OBJECT; i = parents[i])
     depth++;
-  int root = 0;
-  if (first != NEAP__NO_OBJECT) {
-    push_object(w, first);
-  } else {
-    lua_pushvalue(L, w->bad);
+  *is_long = depth > 2 * STEPS_SHOWN;
+  for (uint32_t i = 0; i <= depth; i++) {
+    if (*is_long && i == STEPS_SHOWN + 1) i = depth - STEPS_SHOWN;
+    uint32_t inner = number;
+    for (uint32_t up = depth; up > i; up--)
+      inner = parents[inner];
+    push_object(w, inner);
+    pushed++;
   }
-  while (root < w->n - 1 && !lua_rawequal(L, -1, w->first + root))
+  return pushed;
+}
+
+/* Pushes how one gets to the last of the n objects at `chain`. */
+static void push_path(neap__writer *w, int chain, int n, bool is_long,
+                      const char *what) {
+  lua_State *L = w->L;
+  int root = 0;
+  while (root < w->n - 1 &&
+         !lua_rawequal(L, n > 0 ? chain : w->bad, w->first + root))
     root++;
-  lua_pop(L, 1);
   if (w->n == 1 && *what != '\0' && what[strlen(what) - 1] == ':') {
     lua_pushlstring(L, what, strlen(what) - 1);
   } else {
     lua_pushfstring(L, "%s %d", what, root + 1);
   }
-  /* The steps from the root on; each is found by walking up to it. */
   int parts = 1;
-  for (uint32_t i = 1; i <= depth; i++) {
-    if (i > STEPS_SHOWN && i + STEPS_SHOWN <= depth) {
+  for (int i = 1; i < n; i++, parts++) {
+    if (is_long && i == STEPS_SHOWN + 1) {
       lua_pushliteral(L, "...");
-      parts++;
-      i = depth - STEPS_SHOWN;
-      continue;
+    } else {
+      lua_pushvalue(L, chain + i);
+      push_step(L, chain + i - 1);
     }
-    uint32_t inner = number;
-    for (uint32_t up = depth; up > i; up--)
-      inner = parents[inner];
-    push_object(w, parents[inner]);
-    int outer = lua_gettop(L);
-    push_object(w, inner);
-    push_step(L, outer);
-    lua_remove(L, outer);
-    parts++;
   }
   lua_concat(L, parts);
 }
@@ -151,8 +155,13 @@ int neap__pack_refuse(neap__writer *w, enum neap__why why, const char *what) {
   int bad = w->bad, key = w->base + NEAP__S_END + 2;
   const char *to =
       w->flags & NEAP__FOREIGN ? "another process" : "another thread";
-  luaL_checkstack(L, 40, NULL);
-  push_path(w, w->at, what);
+  bool is_long;
+  int chain = lua_gettop(L) + 1;
+  int n = push_chain(w, w->at, &is_long);
+  neap__packer_forget(L, w->packer);
+  neap__packer_drop_refs(w->packer);
+  neap__packer_trim(w->rt, w->packer, NEAP__PLACES_KEPT, NEAP__BUFFER_KEPT);
+  push_path(w, chain, n, is_long, what);
   if (w->at != NEAP__NO_OBJECT && w->in == NEAP__IN_FIELD) {
     lua_pushvalue(L, key);
     push_key(L);
@@ -181,8 +190,5 @@ int neap__pack_refuse(neap__writer *w, enum neap__why why, const char *what) {
     lua_pushfstring(L, "%s: %s%s cannot cross to %s", path, lua_tostring(L, -1),
                     w->in == NEAP__IN_KEY ? " as a key" : "", to);
   }
-  neap__packer_forget(L, w->packer->nobjects);
-  neap__packer_drop_refs(w->packer);
-  neap__packer_trim(w->rt, w->packer, NEAP__PLACES_KEPT, NEAP__BUFFER_KEPT);
   return lua_error(L);
 }
