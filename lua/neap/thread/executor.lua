@@ -34,7 +34,7 @@ local NAMES = {
 --- The options as a table; `spec` has their kinds by name. Raises for others.
 function M.check_options(options, spec, arg, where, level)
   if options == nil then return {} end
-  level = level + 1
+  level = level + 1 -- that of this function
   if type(options) ~= "table" then
     error(("bad argument #%d to '%s' (table expected, got %s)"):format(arg, where,
       type(options)), level)
@@ -53,7 +53,10 @@ end
 --- The argument of a constructor: a number of workers, or options with `workers`.
 function M.check_size(value, spec, where, level)
   if value == nil then return {} end
-  if type(value) == "table" then return M.check_options(value, spec, 1, where, level + 1) end
+  if type(value) == "table" then
+    local options = M.check_options(value, spec, 1, where, level + 1)
+    return options -- no tail call: levels are counted
+  end
   if not KINDS.count(value) then
     error(("bad argument #1 to '%s' (%s or table expected, got %s)"):format(where,
       NAMES.count, told(value)), level + 1)
@@ -216,16 +219,16 @@ function Map:__tostring()
   return ("<Map of %s, %d in flight>"):format(self._executor, self._flying)
 end
 
---- executor:map. `size`: how many workers the executor has.
+--- executor:map, which ends with a call of this. `size`: how many workers it has.
 function M.map(executor, size, fn, source, options, where)
-  M.check_function(fn, 1, where, 3)
+  M.check_function(fn, 1, where, 2)
   if type(source) ~= "table" or (getmetatable(source) or {}).__call then
     if type(source) ~= "function" and not (getmetatable(source) or {}).__call then
       error(("bad argument #2 to '%s' (list or iterator expected, got %s)"):format(where,
-        type(source)), 3)
+        type(source)), 2)
     end
   end
-  options = M.check_options(options, MAP_OPTIONS, 3, where, 3)
+  options = M.check_options(options, MAP_OPTIONS, 3, where, 2)
   local self = setmetatable({
     _executor = executor,
     _fn = fn,
@@ -276,15 +279,15 @@ end
 --- the loop's own.
 function M.run_in_executor(loop, executor, fn, ...)
   local where = "run_in_executor"
-  M.check_function(fn, 2, where, 2)
+  M.check_function(fn, 2, where, 3) -- the method itself is C
   if loop ~= neap.get_event_loop() then
-    error("loop:run_in_executor was called on another event loop than the running one", 2)
+    error("loop:run_in_executor was called on another event loop than the running one", 3)
   end
   if executor == nil then executor = M.default(loop) end
   local ok, submit_to = pcall(function() return executor.submit end)
   if not ok or not submit_to then
     error(("bad argument #1 to '%s' (executor expected, got %s)"):format(where,
-      type(executor)), 2)
+      type(executor)), 3)
   end
   return submit_to(executor, fn, ...)
 end

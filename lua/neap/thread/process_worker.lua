@@ -8,7 +8,7 @@ local frame = require "neap.thread.frame"
 
 local M = {}
 
-local functions = {}  -- by their numbers
+local functions = {}  -- by their numbers; their bytes, as long as they were not needed
 local running         -- the number of the job
 local task            -- that runs it, once it has begun
 local doomed          -- it was cancelled before: a packet with a message
@@ -51,34 +51,28 @@ end
 
 -- ---- jobs ----------------------------------------------------------------------------
 
---- The function and the arguments of a job.
-local function unpack_job(number, code, arguments)
-  local fn
-  if code ~= "" then
-    fn = packet.unpack(code)
+--- Runs a job: how it ended.
+local function run_job(number, arguments)
+  local fn = functions[number]
+  if type(fn) == "string" then
+    fn = packet.unpack(fn)
     functions[number] = fn
-  else
-    fn = functions[number]
   end
-  return fn, table.pack(packet.unpack(arguments))
+  task = neap.create_task(fn, packet.unpack(arguments))
+  neap.wait { task }
+  return outcome(task)
 end
 
-local function run(stream, id, number, code, arguments)
-  if doomed then
-    frame.write(stream, frame.CANCELLED, number_of(id), doomed)
-    running, doomed = nil, nil
-    return
+local function run(stream, id, number, arguments)
+  if not doomed then
+    frame.write(stream, frame.STARTED, number_of(id))
+    stream:flush()
   end
-  frame.write(stream, frame.STARTED, number_of(id))
-  stream:flush()
-  local ok, fn, args = pcall(unpack_job, number, code, arguments)
-  local kind, bytes
-  if ok then
-    task = neap.create_task(fn, table.unpack(args, 1, args.n))
-    neap.wait { task }
-    kind, bytes = outcome(task)
-  else
-    kind, bytes = frame.RAISED, packed_error(fn)
+  local kind, bytes = frame.CANCELLED, doomed
+  if not doomed then
+    local ok
+    ok, kind, bytes = pcall(run_job, number, arguments)
+    if not ok then kind, bytes = frame.RAISED, packed_error(kind) end
   end
   task, running, doomed = nil, nil, nil
   pcall(io.stdout.flush, io.stdout)
@@ -96,7 +90,8 @@ local HANDLERS = {
   [frame.JOB] = function(stream, body)
     local id, number, size = string.unpack("<I8I8I4", body)
     running = id
-    neap.create_task(run, stream, id, number, body:sub(21, 20 + size), body:sub(21 + size))
+    if size > 0 then functions[number] = body:sub(21, 20 + size) end
+    neap.create_task(run, stream, id, number, body:sub(21 + size))
   end,
 
   [frame.DROP] = function(_, body)
