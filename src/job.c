@@ -132,6 +132,11 @@ static int l_settle(lua_State *L) {
     neap__fail_future(L, rt, 2);
     break;
   default:
+    if (future->loop
+            ->ending) { /* nobody is told of what had to be broken off */
+      neap__complete(future, NEAP__CANCELLED);
+      break;
+    }
     lua_pushstring(L, job->reason);
     neap__error_new(L, NEAP__BROKENEXECUTOR);
     lua_pushnil(L);
@@ -253,6 +258,12 @@ static int l_pack_outcome(lua_State *L) {
     neap__seen(future);
     lua_settop(L, 2);
     lua_getiuservalue(L, 2, NEAP__OUTCOME);
+    if (neap__error_is(L, 3, NEAP__SYSTEMEXIT) ||
+        neap__error_is(L, 3, NEAP__KEYBOARDINTERRUPT)) {
+      job->outcome = NEAP__JOB_BROKEN; /* it was not its own */
+      job->reason = "the thread was interrupted while it ran this";
+      break;
+    }
     neap__push_extra(L, 2);
     lua_getfield(L, -1, "traceback");
     neap__push_thread_line(L, rt); /* nil or text -> nil or more text */
