@@ -34,7 +34,6 @@ describe("thread.start", function()
 
   it("runs it as a task of a loop of its own", function()
     local t = thread.start(function()
-      local neap = require "neap"
       local other = neap.create_task(function() neap.sleep(0.001); return "done" end)
       return tostring(neap.current_task()):match "^<Task" ~= nil, other:await()
     end)

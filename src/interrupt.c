@@ -13,14 +13,15 @@
 #define SIGNAL SIGURG
 
 /* A signal handler is given no argument of its own. */
-static _Thread_local neap_runtime *here
-    __attribute__((tls_model("initial-exec")));
-static uv_once_t once = UV_ONCE_INIT;
-static struct sigaction previous;
+#define IN_HANDLER __attribute__((tls_model("initial-exec")))
+static _Thread_local neap_runtime *volatile here IN_HANDLER; /* NOLINT */
+static uv_once_t once = UV_ONCE_INIT;                        /* NOLINT */
+static struct sigaction previous;                            /* NOLINT */
 
 static void on_signal(int number, siginfo_t *info, void *context) {
-  if (here != NULL) {
-    neap_interrupt(here, SIGTERM, true);
+  neap_runtime *rt = here;
+  if (rt != NULL) {
+    neap_interrupt(rt, SIGTERM, true);
   } else if (previous.sa_flags & SA_SIGINFO) {
     previous.sa_sigaction(number, info, context);
   } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {

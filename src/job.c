@@ -121,7 +121,7 @@ static int l_settle(lua_State *L) {
     neap__complete(future, NEAP__RETURNED);
     break;
   case NEAP__JOB_CANCELLED:
-    n = neap__unpack(L, rt, &job->packet, 0);
+    neap__unpack(L, rt, &job->packet, 0);
     lua_settop(L, 3);
     lua_setiuservalue(L, 2, NEAP__OUTCOME);
     neap__complete(future, NEAP__CANCELLED);
