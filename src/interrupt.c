@@ -13,10 +13,10 @@
 #define SIGNAL SIGURG
 
 /* A signal handler is given no argument of its own. */
-#define IN_HANDLER __attribute__((tls_model("initial-exec")))
-static _Thread_local neap_runtime *volatile here IN_HANDLER; /* NOLINT */
-static uv_once_t once = UV_ONCE_INIT;                        /* NOLINT */
-static struct sigaction previous;                            /* NOLINT */
+__attribute__((tls_model("initial-exec"))) /* nothing is made in the handler */
+static _Thread_local neap_runtime *volatile here; /* NOLINT */
+static uv_once_t once = UV_ONCE_INIT;             /* NOLINT */
+static struct sigaction previous;                 /* NOLINT */
 
 static void on_signal(int number, siginfo_t *info, void *context) {
   neap_runtime *rt = here;
