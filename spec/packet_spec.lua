@@ -128,13 +128,14 @@ describe("a packet", function()
         for i = 1, 30 do list[i] = { i } end
         assert(copy(list)[30][1] == 30)
         assert(catch(copy, { x = { co } }):find("value 1.x[1]: a coroutine", 1, true))
-        if n < 1000 then arm() end
+        if n < 100 then arm() end
       end })
     end
+    local stopped = not collectgarbage "isrunning"
     collectgarbage "restart"
     local pause = collectgarbage("setpause", 0)
     for _ = 1, 10 do arm() end
-    for turn = 1, 20 do
+    for turn = 1, 5 do
       local list = {}
       for i = 1, 40 do
         list[i] = { i, s = ("x"):rep(200) .. i, f = function() return turn, i end }
@@ -149,8 +150,9 @@ describe("a packet", function()
         catch(copy, list))
     end
     collectgarbage("setpause", pause)
-    collectgarbage "stop"
-    assert.is_true(n > 10)
+    collectgarbage()
+    if stopped then collectgarbage "stop" end
+    assert.is_true(n >= 10)
   end)
 
   it("is the same for random values, and any bytes are values or an error", function()
