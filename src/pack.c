@@ -34,45 +34,14 @@ static inline unsigned char *room(neap__writer *w, size_t n) {
   return room_slow(w, n);
 }
 
-static inline unsigned char *put_number(unsigned char *p, uint64_t x) {
-  for (; x >= 0x80; x >>= 7)
-    *p++ = (unsigned char)(x | 0x80);
-  *p++ = (unsigned char)x;
-  return p;
-}
-
-static inline unsigned char *put_word(unsigned char *p, uint64_t x, int n) {
-  for (int i = 0; i < n; i++, x >>= 8)
-    *p++ = (unsigned char)x;
-  return p;
-}
-
-static inline unsigned char *put_integer(unsigned char *p, lua_Integer value) {
-  if (value >= NEAP__SMALL_MIN && value <= NEAP__SMALL_MAX) {
-    *p++ = (unsigned char)(NEAP__C_SMALL + (value - NEAP__SMALL_MIN));
-    return p;
-  }
-  uint64_t x = (uint64_t)value << 1 ^ (value < 0 ? UINT64_MAX : 0);
-  *p++ = NEAP__C_INTEGER;
-  return put_number(p, x);
-}
-
-static inline unsigned char *put_float(unsigned char *p, lua_Number value) {
-  uint64_t x;
-  _Static_assert(sizeof x == sizeof value, "floats have 8 bytes");
-  memcpy(&x, &value, sizeof x);
-  *p++ = NEAP__C_FLOAT;
-  return put_word(p, x, 8);
-}
-
 /* A code and up to two numbers. */
 static enum neap__why put_code(neap__writer *w, enum neap__code code, int n,
                                uint64_t a, uint64_t b) {
   unsigned char *p = room(w, 24);
   if (p == NULL) return NEAP__W_MEMORY;
   *p++ = (unsigned char)code;
-  if (n > 0) p = put_number(p, a);
-  if (n > 1) p = put_number(p, b);
+  if (n > 0) p = neap__put_number(p, a);
+  if (n > 1) p = neap__put_number(p, b);
   w->packer->length = (size_t)(p - w->packer->buffer);
   return NEAP__W_OK;
 }
@@ -191,10 +160,10 @@ static enum neap__why put_function(neap__writer *w, int index) {
   if (failed) return NEAP__W_MEMORY;
   size_t size = packer->length - start;
   if (size > UINT32_MAX) return NEAP__W_SIZE;
-  put_word(packer->buffer + head, size, 4);
+  neap__put_word(packer->buffer + head, size, 4);
   if (foreign)
-    put_word(packer->buffer + head + 4,
-             neap__seal(packer->key, packer->buffer + start, size), 8);
+    neap__put_word(packer->buffer + head + 4,
+                   neap__seal(packer->key, packer->buffer + start, size), 8);
   return NEAP__W_OK;
 }
 
@@ -299,8 +268,8 @@ static enum neap__why put_value(neap__writer *w, int index) {
   case LUA_TNUMBER:
     p = room(w, 16);
     if (p == NULL) return NEAP__W_MEMORY;
-    p = lua_isinteger(L, index) ? put_integer(p, lua_tointeger(L, index))
-                                : put_float(p, lua_tonumber(L, index));
+    p = lua_isinteger(L, index) ? neap__put_integer(p, lua_tointeger(L, index))
+                                : neap__put_float(p, lua_tonumber(L, index));
     w->packer->length = (size_t)(p - w->packer->buffer);
     return NEAP__W_OK;
   case LUA_TSTRING:
@@ -435,46 +404,7 @@ static unsigned char *put_head(unsigned char *p, unsigned flags, int n,
     *p++ = 'P';
     *p++ = NEAP__PACKET_VERSION;
   }
-  return put_number(put_number(p, (uint64_t)n), nobjects);
-}
-
-/* A few plain values that fit. */
-static bool pack_small(lua_State *L, int first, int n, neap__packet *out) {
-  unsigned char bytes[NEAP__PACKET_SMALL + 12], *p = bytes;
-  unsigned char *const end = bytes + NEAP__PACKET_SMALL;
-  if (n > NEAP__PACKET_SMALL) return false;
-  *p++ = (unsigned char)n;
-  *p++ = 0;
-  for (int i = first; i < first + n; i++) {
-    switch (lua_type(L, i)) {
-    case LUA_TNIL:
-      *p++ = NEAP__C_NIL;
-      break;
-    case LUA_TBOOLEAN:
-      *p++ = lua_toboolean(L, i) ? NEAP__C_TRUE : NEAP__C_FALSE;
-      break;
-    case LUA_TNUMBER:
-      p = lua_isinteger(L, i) ? put_integer(p, lua_tointeger(L, i))
-                              : put_float(p, lua_tonumber(L, i));
-      break;
-    case LUA_TSTRING: {
-      size_t length;
-      const char *s = lua_tolstring(L, i, &length);
-      if (length >= (size_t)(end - p)) return false;
-      *p++ = (unsigned char)(NEAP__C_SHORT + length);
-      memcpy(p, s, length);
-      p += length;
-      break;
-    }
-    default:
-      return false;
-    }
-    if (p > end) return false;
-  }
-  out->nrefs = 0;
-  out->size = (uint32_t)(p - bytes);
-  memcpy(out->small, bytes, NEAP__PACKET_SMALL);
-  return true;
+  return neap__put_number(neap__put_number(p, (uint64_t)n), nobjects);
 }
 
 /* Makes *out of what is in the packer. */
@@ -507,7 +437,7 @@ void neap__pack(lua_State *L, neap_runtime *rt, int first, int n,
     *out = (neap__packet){0};
     return;
   }
-  if (!(flags & NEAP__FOREIGN) && pack_small(L, first, n, out)) return;
+  if (!(flags & NEAP__FOREIGN) && neap__pack_plain(L, first, n, out)) return;
   first = lua_absindex(L, first);
   neap__writer w = {.L = L,
                     .rt = rt,

@@ -127,6 +127,48 @@ enum {
 #define NEAP__BUFFER_KEPT 65536    /* bytes */
 #define NEAP__PLACES_KEPT 4096     /* entries */
 
+/* ---- bytes ----------------------------------------------------------------------- */
+
+static inline unsigned char *neap__put_number(unsigned char *p, uint64_t x) {
+  for (; x >= 0x80; x >>= 7)
+    *p++ = (unsigned char)(x | 0x80);
+  *p++ = (unsigned char)x;
+  return p;
+}
+
+static inline unsigned char *neap__put_word(unsigned char *p, uint64_t x,
+                                            int n) {
+  for (int i = 0; i < n; i++, x >>= 8)
+    *p++ = (unsigned char)x;
+  return p;
+}
+
+static inline unsigned char *neap__put_integer(unsigned char *p,
+                                               lua_Integer value) {
+  if (value >= NEAP__SMALL_MIN && value <= NEAP__SMALL_MAX) {
+    *p++ = (unsigned char)(NEAP__C_SMALL + (value - NEAP__SMALL_MIN));
+    return p;
+  }
+  uint64_t x = (uint64_t)value << 1 ^ (value < 0 ? UINT64_MAX : 0);
+  *p++ = NEAP__C_INTEGER;
+  return neap__put_number(p, x);
+}
+
+static inline unsigned char *neap__put_float(unsigned char *p,
+                                             lua_Number value) {
+  uint64_t x;
+  _Static_assert(sizeof x == sizeof value, "floats have 8 bytes");
+  memcpy(&x, &value, sizeof x);
+  *p++ = NEAP__C_FLOAT;
+  return neap__put_word(p, x, 8);
+}
+
+/* ---- packplain.c ------------------------------------------------------------------ */
+
+/* Writes values of which none is an object but for strings; false for others. Raises for
+ * memory. */
+bool neap__pack_plain(lua_State *L, int first, int n, neap__packet *out);
+
 /* ---- packer.c ------------------------------------------------------------------- */
 
 /* The runtime's, made where there is none; raises for memory. */
