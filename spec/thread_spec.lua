@@ -23,6 +23,12 @@ describe("thread.start", function()
     assert.is_nil(rawget(_G, "leaked"))
   end)
 
+  it("is seen to end by a loop that is busy with its own", function()
+    local t = thread.start(function() return 1 end)
+    while t:is_alive() do neap.sleep(0) end
+    assert.equal(1, t:join())
+  end)
+
   it("leaves the loop free meanwhile", function()
     local first, second = thread.Channel(1), thread.Channel(1)
     local t = thread.start(function() first:send "there"; return second:recv() end)

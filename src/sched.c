@@ -146,14 +146,14 @@ void neap__hold(neap__loop *loop, bool hold) {
 }
 
 static void poll_events(neap__loop *loop, int64_t wait) {
-  /* libuv would not look at all where only signals are listened for. It is not to wait
-   * for them when nobody else does. */
+  /* libuv would not look at all where only signals are listened for, or mails may come.
+   * It is not to wait for them when nobody else does. */
   if (NEAP__UNLIKELY(loop->before_poll != NULL)) {
     loop->before_poll(loop);
     if (loop->nready > 0) wait = 0;
   }
   bool hold = wait == 0
-                  ? loop->signals != NULL
+                  ? loop->signals != NULL || loop->mailbox != NULL
                   : loop->nhandlers > 0 && (loop->ntasks > 0 || loop->awaited ||
                                             loop->rt->root.wait != NULL);
   if (hold) neap__hold(loop, true);
@@ -262,7 +262,8 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
     int64_t now = ticks();
     if (now - loop->last_poll >= POLL_EVERY || (wait == 0 && !goes_on)) {
       /* A loop that nothing is registered on is not worth a look. */
-      if (uv_loop_alive(loop->uv) || loop->signals != NULL)
+      if (uv_loop_alive(loop->uv) || loop->signals != NULL ||
+          loop->mailbox != NULL)
         poll_events(loop, 0);
       loop->last_poll = now;
       look = true;
