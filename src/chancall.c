@@ -129,6 +129,14 @@ void neap__channel_receive(lua_State *L, neap_runtime *rt, neap__channel *ch,
   if (parked != NULL) neap__parked_unref(parked);
 }
 
+/* A node to wait with, or NULL. */
+static neap__parked *parked_for(neap_runtime *rt, neap__channel *ch) {
+  neap__parked *parked = neap__parked_new(rt, 1);
+  if (parked == NULL || neap__parked_place(parked, 0, ch)) return parked;
+  neap__parked_unref(parked);
+  return NULL;
+}
+
 /* ---- send ----------------------------------------------------------------------------- */
 
 static void check_value(lua_State *L) {
@@ -177,10 +185,9 @@ static int wait_to_send(lua_State *L, neap_runtime *rt, neap__parcel *parcel) {
     write_value(L, rt, parcel);
   }
   neap__channel *ch = self_in(L, rt);
-  neap__parked *parked = neap__parked_new(rt, 1);
+  neap__parked *parked = parked_for(rt, ch);
   if (parked == NULL) not_put(L, NEAP__NO_MEMORY, parcel);
   parked->parcel = *parcel;
-  neap__parked_place(parked, 0, ch);
   neap_wait *wait = neap__parked_wait(parked, send_finish, "Channel:send");
   enum neap__went went = neap__channel_put(ch, rt, &parked->parcel, parked);
   if (went == NEAP__NOT_NOW) return neap__park(rt, L, wait);
@@ -253,9 +260,8 @@ static int recv_finish(lua_State *L, neap_wait *wait) {
 static int wait_to_recv(lua_State *L, neap_runtime *rt, const char *name) {
   neap__check_park(rt, L, name);
   neap__channel *ch = self_in(L, rt);
-  neap__parked *parked = neap__parked_new(rt, 1);
+  neap__parked *parked = parked_for(rt, ch);
   if (parked == NULL) luaL_error(L, "not enough memory");
-  neap__parked_place(parked, 0, ch);
   neap_wait *wait = neap__parked_wait(parked, recv_finish, name);
   switch (neap__channel_take(ch, rt, &parked->parcel, parked, 0)) {
   case NEAP__DONE:

@@ -70,26 +70,23 @@ neap__parked *neap__parked_new(neap_runtime *rt, uint32_t n) {
   neap__loop *loop = rt->current->future.loop;
   if (rt->current == &rt->root)
     loop = rt->running != NULL ? rt->running : rt->loop;
-  neap__mailbox *box = neap__mailbox_of(loop);
-  neap__parked *parked = box != NULL ? new_parked(n) : NULL;
+  neap__parked *parked = new_parked(n);
   if (parked == NULL) return NULL;
   parked->tag = neap__tag(rt, NEAP__K_CHANNEL);
   parked->rt = rt;
   parked->loop = loop;
-  parked->box = box;
   parked->mail = (neap__mail){.deliver = deliver, .lost = lost};
   return parked;
 }
 
-void neap__parked_place(neap__parked *parked, uint32_t i, neap__channel *ch) {
+bool neap__parked_place(neap__parked *parked, uint32_t i, neap__channel *ch) {
   neap__shared_ref(&ch->shared);
   parked->places[i].who = parked;
   parked->places[i].channel = ch;
-}
-
-static bool win(neap__parked *parked, int winner) {
-  int nobody = 0;
-  return atomic_compare_exchange_strong(&parked->winner, &nobody, winner);
+  /* Only the one runtime that knows it can make others know it. */
+  if (ch->crossed && parked->box == NULL)
+    parked->box = neap__mailbox_of(parked->loop);
+  return !ch->crossed || parked->box != NULL;
 }
 
 /* ---- lines ---------------------------------------------------------------------------- */
@@ -120,6 +117,11 @@ static void leave(neap__place *place) {
     line->tail = place->prev;
   }
   place->line = NULL;
+}
+
+static bool win(neap__parked *parked, int winner) {
+  int nobody = 0;
+  return atomic_compare_exchange_strong(&parked->winner, &nobody, winner);
 }
 
 /* Takes it out of all lines; nobody ends its wait any more. Who waits in one line alone
@@ -412,22 +414,24 @@ neap_wait *neap__parked_wait(neap__parked *parked, neap_finish finish,
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-static void hold_line(const neap__line *line) {
+static bool hold_line(const neap__line *line) {
   for (neap__place *place = line->head; place != NULL; place = place->next) {
-    if (place->who->held) continue;
-    place->who->held = true;
-    neap__remote_hold(place->who->loop);
+    neap__parked *who = place->who;
+    if (who->held) continue;
+    if (who->box == NULL) who->box = neap__mailbox_of(who->loop);
+    if (who->box == NULL) return false;
+    who->held = true;
+    neap__remote_hold(who->loop);
   }
+  return true;
 }
 
-void neap__channel_cross(neap__channel *ch) {
-  neap__channel_lock(ch);
+bool neap__channel_cross(neap__channel *ch) {
   if (!ch->crossed) {
+    if (!hold_line(&ch->senders) || !hold_line(&ch->receivers)) return false;
     ch->crossed = true;
-    hold_line(&ch->senders);
-    hold_line(&ch->receivers);
   }
-  neap__channel_unlock(ch);
+  return true;
 }
 
 size_t neap__channel_count(neap__channel *ch, bool *closed) {

@@ -75,7 +75,8 @@ struct neap__channel {
   neap__channel *dead; /* next of those to be freed */
   atomic_uint draws;   /* of select */
   bool closed;
-  bool crossed; /* other threads may know it */
+  bool
+      crossed; /* other threads may know it; before, no lock is needed to look */
 };
 
 extern const neap__shared_type neap__channel_type;
@@ -112,8 +113,8 @@ void neap__channel_withdraw(neap__channel *ch, neap_runtime *rt, uint64_t seq);
 /* At this moment: how many it keeps, whether it is closed. */
 size_t neap__channel_count(neap__channel *ch, bool *closed);
 /* Other threads may get to know it from now on. In the thread of the one runtime that
- * knows it so far. */
-void neap__channel_cross(neap__channel *ch);
+ * knows it so far. False when there is no memory for that. */
+bool neap__channel_cross(neap__channel *ch);
 
 /* ---- those who wait -------------------------------------------------------------- */
 
@@ -122,7 +123,8 @@ void neap__channel_cross(neap__channel *ch);
 neap__parked *neap__parked_new(neap_runtime *rt, uint32_t n);
 /* One that nobody waits with, to keep a value in. */
 neap__parked *neap__parked_hollow(void);
-void neap__parked_place(neap__parked *parked, uint32_t i, neap__channel *ch);
+/* False when there is no memory. */
+bool neap__parked_place(neap__parked *parked, uint32_t i, neap__channel *ch);
 /* Makes it the wait of the running task. */
 neap_wait *neap__parked_wait(neap__parked *parked, neap_finish finish,
                              const char *name);

@@ -248,6 +248,7 @@ struct neap__loop {
   size_t nshared;    /* waits armed for other threads */
   size_t nremote;    /* what other threads do for it, and else keeps it */
   struct neap__mailbox *mailbox;         /* how others reach it, or NULL */
+  uv_poll_t bell; /* wakes it for mails, where has_bell */
   struct neap__mail *mail;               /* to be delivered */
   neap__call mail_call;                  /* when that is */
   struct neap__job *sent, *running_jobs; /* rings */
@@ -273,6 +274,7 @@ struct neap__loop {
   neap__waitq settlers; /* want to know when nothing is ready */
   bool awaited;         /* somebody waits for the end of its run */
   bool due_soon;        /* a deadline was armed that is due about now */
+  bool has_bell;
   bool lent, closed, running, stopping, debug, in_turn;
   bool ending; /* is about to be closed: takes no more threads */
   bool spare; /* closed to the end: the struct may be used again */

@@ -535,9 +535,5 @@ void neap__jobs_close(neap__loop *loop, lua_State *L) {
     leave_home(job);
     neap__job_unref(job);
   }
-  if (loop->mailbox != NULL) {
-    neap__mailbox_close(loop->mailbox);
-    neap__mailbox_unref(loop->mailbox);
-    loop->mailbox = NULL;
-  }
+  neap__mailbox_detach(loop);
 }

@@ -29,6 +29,8 @@ struct neap__mailbox {
   neap__loop *loop;    /* NULL: not there yet, or closed */
   neap__mail *head, *tail;
   bool closed; /* takes nothing any more */
+  bool rung;   /* the loop was told of what there is */
+  int fd;      /* an eventfd that it watches, or -1 */
 };
 
 extern const neap__shared_type neap__mailbox_type;
@@ -37,6 +39,8 @@ extern const neap__shared_type neap__mailbox_type;
 neap__mailbox *neap__mailbox_new(void);
 /* It is this loop's from now on; the loop holds a reference. In the loop's thread. */
 void neap__mailbox_attach(neap__mailbox *box, neap__loop *loop);
+/* The loop is being closed: so is its mailbox. */
+void neap__mailbox_detach(neap__loop *loop);
 /* The loop's mailbox, made when missing; NULL when there is no memory. The loop holds
  * it: take a reference to keep it longer. */
 neap__mailbox *neap__mailbox_of(neap__loop *loop);

@@ -91,8 +91,12 @@ static int wait_for_one(lua_State *L, neap_runtime *rt, uint32_t n,
     neap__check_channel(L, rt, FIRST + (int)i);
   neap__parked *parked = neap__parked_new(rt, n);
   if (parked == NULL) return luaL_error(L, "not enough memory");
-  for (uint32_t i = 0; i < n; i++)
-    neap__parked_place(parked, i, neap__check_channel(L, rt, FIRST + (int)i));
+  for (uint32_t i = 0; i < n; i++) {
+    neap__channel *ch = neap__check_channel(L, rt, FIRST + (int)i);
+    if (neap__parked_place(parked, i, ch)) continue;
+    neap__parked_unref(parked);
+    return luaL_error(L, "not enough memory");
+  }
   neap_wait *wait = neap__parked_wait(parked, select_finish, "thread.select");
   for (uint32_t i = 0; i < n; i++) {
     uint32_t k = (start + i) % n;

@@ -115,8 +115,9 @@ neap__shared *neap__shared_at(lua_State *L, neap_runtime *rt, int index) {
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     if (mt != rt->mt[kinds[i]]) continue;
     neap__shared *shared = *(neap__shared **)p;
-    if (shared != NULL && kinds[i] == NEAP__K_CHANNEL)
-      neap__channel_cross((neap__channel *)(void *)shared);
+    if (shared != NULL && kinds[i] == NEAP__K_CHANNEL &&
+        !neap__channel_cross((neap__channel *)(void *)shared))
+      luaL_error(L, "not enough memory");
     return shared;
   }
   return NULL;
