@@ -117,6 +117,7 @@ static void on_handle(uv_handle_t *handle, void *arg) {
   handle_list *list = arg;
   const neap__loop *loop = list->loop;
   if (handle == (const uv_handle_t *)&loop->async ||
+      handle == (const uv_handle_t *)&loop->bell ||
       handle == (const uv_handle_t *)&loop->timer || uv_is_closing(handle) ||
       neap__signal_is_handler(loop, handle) ||
       list->n == sizeof list->found / sizeof *list->found)
