@@ -215,6 +215,26 @@ describe("neap.net.serve", function()
     assert.equal(1, finished)
   end)
 
+  it("gives its handlers the grace when the task that has it is cancelled", function()
+    local begun, go, port = neap.Event(), neap.Event(), neap.Future()
+    local task = start(function()
+      local server <close> = net.serve(function(stream)
+        begun:set()
+        go:wait()
+        stream:write "still\n"
+      end, { grace = 60 })
+      port:set_result(server:address())
+      server:wait_closed()
+    end)
+    local stream <close> = net.connect(port:await())
+    begun:wait()
+    task:cancel()
+    helper.settle()
+    go:set()
+    assert.equal("still", stream:read())
+    assert.is_true(helper.is_cancelled(catch(task.await, task)))
+  end)
+
   it("keeps the program running until it is closed", function()
     local result = helper.run [[
       local neap, net = require "neap", require "neap.net"

@@ -171,6 +171,7 @@ struct neap_task {
   bool on_path : 1;        /* what it waits for is being cancelled */
   bool ring : 1;           /* and that waits for the task itself */
   bool look : 1;           /* it is in that list to be looked at only */
+  bool told : 1;           /* to end, by another thread */
 };
 
 /* A task's cancellations when it entered a block: see neap__before_block. */
@@ -277,7 +278,7 @@ struct neap__loop {
   bool has_bell;
   bool lent, closed, running, stopping, debug, in_turn;
   bool ending; /* is about to be closed: takes no more threads */
-  bool spare; /* closed to the end: the struct may be used again */
+  bool spare;  /* closed to the end: the struct may be used again */
 };
 
 /* What Lua has of a loop. */
@@ -433,7 +434,7 @@ struct neap_runtime {
   bool catch_sigint; /* as a module of a host that is not ours */
   pthread_t thread;
   struct sigaction host_sigint;
-  uv_mutex_t mutex;     /* guards the life of what `async` points to */
+  uv_mutex_t mutex; /* guards the life of what `async` points to */
   neap__posts posts;
   atomic_int interrupt; /* 0, or the signal */
   atomic_bool stop;

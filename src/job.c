@@ -85,6 +85,14 @@ static void leave_there(neap__job *job) {
 
 /* ---- at home ------------------------------------------------------------------- */
 
+/* It is cancelled there, once. */
+static void ask_to_end(neap__job *job) {
+  if (job->asked) return;
+  job->asked = true;
+  neap__job_ref(job);
+  neap__post(job->there, &job->cancel);
+}
+
 /* The Future has its outcome: from us, or it was cancelled. */
 static void on_future_done(neap__watcher *watcher, neap__future *future) {
   neap__job *job = neap__container_of(watcher, neap__job, watcher);
@@ -95,9 +103,22 @@ static void on_future_done(neap__watcher *watcher, neap__future *future) {
     neap__post(job->home, &job->reply);
     return;
   }
-  if (job->there == NULL) return;
-  neap__job_ref(job);
-  neap__post(job->there, &job->cancel);
+  if (job->there != NULL) ask_to_end(job);
+}
+
+bool neap__job_end(lua_State *L, neap__future *future) {
+  luaL_checkstack(L, 2, NULL);
+  neap__reg_get(L, NEAP__R_THREADS);
+  bool found = false;
+  for (neap__job *job = future->loop != NULL ? future->loop->sent : NULL;
+       job != NULL && !found; job = job->home_next) {
+    lua_rawgeti(L, -1, job->slot);
+    found = lua_touserdata(L, -1) == (void *)future;
+    lua_pop(L, 1);
+    if (found && !job->concluded && job->there != NULL) ask_to_end(job);
+  }
+  lua_pop(L, 1);
+  return found;
 }
 
 /* job (light userdata), Future; pushes nothing. The packet's values become the outcome.
@@ -437,7 +458,10 @@ static void deliver_cancel(neap__mail *mail, neap__loop *loop, lua_State *L) {
   (void)loop;
   (void)L;
   job->cancelled = true;
-  if (job->task != NULL) neap_cancel(job->task, NULL);
+  if (job->task != NULL) {
+    job->task->told = true;
+    neap_cancel(job->task, NULL);
+  }
   neap__job_unref(job);
 }
 

@@ -58,6 +58,7 @@ struct neap__job {
   neap__watcher watcher; /* of the Future */
   uint32_t slot;         /* that anchors it */
   bool holds;            /* the home loop */
+  bool asked;            /* `cancel` was posted */
   bool concluded;        /* the reply has come, or the loop is closed */
   /* there */
   neap__loop *there_loop; /* NULL: not in its ring */
@@ -78,6 +79,9 @@ void neap__job_send(neap__job *job, neap__mailbox *there);
 /* Runs it on this loop, in a turn, as a task: for pools. The job is one that nobody else
  * runs. Raises nothing. */
 void neap__job_run(neap__job *job, neap__loop *loop, lua_State *L);
+/* Cancels what was sent to a loop for that Future, which is left to the outcome. False
+ * when it has come. At home. [-0, +0, -] */
+bool neap__job_end(lua_State *L, neap__future *future);
 /* It will not run: its Future fails with `reason` (a static string). Any thread. */
 void neap__job_break(neap__job *job, const char *reason);
 /* Cancels its Future, at home. [-0, +0, v] */

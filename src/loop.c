@@ -191,7 +191,8 @@ int neap__loop_drive(neap__loop *loop, lua_State *L, const neap__future *until,
   return status;
 }
 
-/* Cancels the tasks made since the last time, oldest first. */
+/* Cancels the tasks made since the last time, oldest first. What another thread has
+ * cancelled is at it already: a second time would cut its cleaning up short. */
 static void cancel_all(neap__loop *loop, uint64_t *cancelled_to) {
   neap_runtime *rt = loop->rt;
   uint64_t from = *cancelled_to;
@@ -201,6 +202,7 @@ static void cancel_all(neap__loop *loop, uint64_t *cancelled_to) {
   for (uint32_t i = 0; i < rt->nslots; i++) {
     neap_task *task = rt->slots[i];
     if (task == NULL || task->future.loop != loop || task->id <= from) continue;
+    if (task->told && task->cancelling > 0) continue;
     if (list == NULL || n == max) {
       neap__cancel(task, NULL, 0); /* in any order, when memory is short */
     } else {

@@ -183,20 +183,39 @@ static int l_start(lua_State *L) {
   return 1;
 }
 
-/* run(loop, fn, ...) -> Future: a copy of fn runs there as a task. Where `fn` came before
+/* -> Future: a copy of the function at `first` runs there as a task. Where it came before
  * `loop`, arguments in errors are counted from it. */
 static int run_there(lua_State *L, neap_runtime *rt, neap__mailbox *there,
-                     int first, bool gap) {
+                     int first, bool gap,
+                     void (*finished)(neap__job *, neap__loop *)) {
   if (neap__mailbox_is_closed(there)) luaL_error(L, "Event loop is closed");
   neap__job *job = neap__job_new(L, rt, first, lua_gettop(L) - first + 1);
   job->gap = gap;
+  job->finished = finished;
   neap__job_send(job, there);
   return 1;
 }
 
+/* In the thread: its function has ended. */
+static void end_loop(neap__job *job, neap__loop *loop) {
+  (void)job;
+  loop->stopping = true;
+}
+
+/* run(loop, fn, ...) -> Future: the same, and then the loop ends, and with it its
+ * thread. Not before, when the Future is cancelled. */
 static int l_run(lua_State *L) {
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  return run_there(L, neap__rt(L), self(L), 2, false);
+  return run_there(L, neap__rt(L), self(L), 2, false, end_loop);
+}
+
+/* finish(future) -> boolean: cancels what run has sent, and waits for its outcome as
+ * before. False when that is known already. */
+static int l_finish(lua_State *L) {
+  neap__future *future = neap__check_future(L, neap__rt(L), 1);
+  lua_pushboolean(L,
+                  future->state == NEAP__PENDING && neap__job_end(L, future));
+  return 1;
 }
 
 /* interrupt(loop): what its thread runs is interrupted. */
@@ -226,8 +245,13 @@ static int l_fail(lua_State *L) {
 
 int neap__open_thread(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"start", l_start},       {"run", l_run},   {"interrupt", l_interrupt},
-      {"is_alive", l_is_alive}, {"fail", l_fail}, {NULL, NULL},
+      {"start", l_start},
+      {"run", l_run},
+      {"interrupt", l_interrupt},
+      {"is_alive", l_is_alive},
+      {"fail", l_fail},
+      {"finish", l_finish},
+      {NULL, NULL},
   };
   neap_runtime *rt = neap_of(L);
   neap__shared_class(L, rt, &neap__mailbox_type);
@@ -258,10 +282,10 @@ static int l_run_coroutine_threadsafe(lua_State *L) {
     lua_insert(L, 1);
     lua_pushnil(L);
     lua_replace(L, 3);
-    return run_there(L, rt, there, 2, true);
+    return run_there(L, rt, there, 2, true, NULL);
   }
   lua_insert(L, 1);
-  return run_there(L, rt, there, 2, false);
+  return run_there(L, rt, there, 2, false, NULL);
 }
 
 /* to_thread(fn, ...) -> the results of fn(...), called in a thread of the loop's own

@@ -81,9 +81,8 @@ function M.start(fn, ...)
   local ok, future = pcall(core.run, loop, fn, ...)
   if not ok then
     loop:stop()
-    error(future, 0)
+    error(future, 2) -- a text gets the place of the caller
   end
-  future:add_done_callback(function() loop:stop() end)
   return setmetatable({ name = name, loop = loop, _future = future }, Thread)
 end
 

@@ -200,10 +200,12 @@ function Server:shutdown(timeout)
   return count
 end
 
---- Leaving a block: a shutdown with the grace of the options, without one after an error.
+--- Leaving a block: a shutdown with the grace of the options, without one after an error
+--- that is no cancellation.
 ---@async
 function Server:__close(err)
-  self:shutdown(err == nil and self._grace or 0)
+  local in_order = err == nil or neap.CancelledError:is(err)
+  self:shutdown(in_order and self._grace or 0)
 end
 
 --- Address of the listener, as net.connect takes it: host and port, or "unix:/path".
