@@ -7,16 +7,6 @@
 #include "channel.h"
 #include "mailbox.h"
 
-#include <stdlib.h>
-
-void *neap__share_alloc(void *ptr, size_t size) {
-  if (size == 0) {
-    free(ptr);
-    return NULL;
-  }
-  return realloc(ptr, size);
-}
-
 void neap__shared_unref(neap__shared *shared) {
   if (shared == NULL) return;
   if (atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) == 1)
