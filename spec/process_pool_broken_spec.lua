@@ -116,6 +116,20 @@ describe("a worker process that dies", function()
     end
   end)
 
+  it("needs a command in programs that embed neap", function()
+    local core = require "neap.core.worker"
+    local program = core.program
+    local _restore <close> = helper.closing(function() core.program = program end)
+    core.program = function() return "/opt/application", false end
+    local pool <close> = pool_of(1)
+    local err = catch(function() pool:submit(pid):await() end)
+    assert.is_true(neap.BrokenExecutor:is(err))
+    assert.matches("^'/opt/application' is a program .* option 'command'", err.message)
+    local path = program()
+    local other <close> = pool_of { workers = 1, command = { path } }
+    assert.equal(1, other:submit(math.max, 1):await())
+  end)
+
   it("may be no worker at all", function()
     local pool <close> = pool_of { workers = 1, command = { "sh", "-c", "cat >&0" } }
     local err = catch(function() pool:submit(pid):await() end)
