@@ -164,13 +164,13 @@ describe("a buffer", function()
     local was_running, freed = collectgarbage "isrunning", false
     setmetatable({}, { __gc = function() freed = true end })
     collectgarbage "stop"
-    for _ = 1, 2000 do Buffer(1 << 20) end
+    for _ = 1, 200 do Buffer(1 << 16) end
     assert.is_false(collectgarbage "isrunning")
     assert.is_false(freed)
     collectgarbage "restart"
     for _ = 1, 10000 do
       if freed then break end
-      Buffer(1 << 20)
+      Buffer(1 << 16)
     end
     if not was_running then collectgarbage "stop" end
     assert.is_true(freed)
