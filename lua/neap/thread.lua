@@ -30,6 +30,19 @@ setmetatable(M, {
   end,
 })
 
+--- Bytes that threads share, of a fixed size. Crosses by reference; each call is one step
+--- for the other threads. Positions count from 1; what does not fit raises.
+---@class neap.Buffer
+---@operator len: integer
+---@field sub fun(self: neap.Buffer, i?: integer, j?: integer): string  as string.sub
+---@field write fun(self: neap.Buffer, pos: integer, ...: string): integer  the position behind
+---@field fill fun(self: neap.Buffer, byte: integer, i?: integer, j?: integer)
+---@field get fun(self: neap.Buffer, fmt: string, pos?: integer): any ...  as string.unpack
+---@field set fun(self: neap.Buffer, pos: integer, fmt: string, ...: any): integer  as string.pack
+---@field add fun(self: neap.Buffer, pos: integer, n?: integer): integer  the counter's new value
+
+---@alias neap.thread.Buffer fun(from: integer|string): neap.Buffer  its size (zeros), or its bytes
+
 local last = 0
 
 local function check_options(options, where)
