@@ -228,6 +228,19 @@ describe("thread.register", function()
     assert.matches("metatable 'spec.Joint' is not registered here", catch(core.unpack, bytes))
   end)
 
+  it("was called on the other side by the module that has it", function()
+    local point = require "spec.support.point"
+    local other = assert(thread.start(function(p)
+      local loaded = package.loaded["spec.support.point"] ~= nil
+      return p:double(), p, loaded
+    end, point.new(4)))
+    local double, p, loaded = other:join()
+    assert.equal(8, double)
+    assert.is_true(loaded)
+    assert.equal(8, p:double())
+    assert.equal(point.Point, getmetatable(p))
+  end)
+
   it("is not needed for a module that is the metatable", function()
     local Class = {}
     Class.__index = Class

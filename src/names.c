@@ -8,7 +8,8 @@
  *   m  a module: its name
  *   f  a field of a module: length of the module's name as 4 bytes, it, the field
  *   c  a class of errors: its number as a byte
- *   r  what was registered: the name
+ *   r  what was registered: length of the name of a module that has it as 4 bytes (0 when
+ *      none is known), that, the name
  *
  * The names are kept by value in a table with weak keys. A set of the addresses stands
  * before it, so that the tables of a program's data cost no look into Lua; it may hold
@@ -126,6 +127,32 @@ static void push_field_name(lua_State *L, const char *module, size_t length,
   luaL_pushresult(&b);
 }
 
+/* The table on top is the module's, or in it: if it was registered, its name tells so, for
+ * the other side may have to load the module first. [-1, +0, m] */
+static void add_module(lua_State *L, const char *module, size_t length) {
+  size_t n;
+  uint32_t known = 1;
+  int top = lua_gettop(L);
+  lua_pushvalue(L, top);
+  const char *name =
+      lua_rawget(L, B_NAMES) == LUA_TSTRING ? lua_tolstring(L, -1, &n) : "";
+  if (*name == 'r') memcpy(&known, name + 1, sizeof known);
+  if (known == 0) {
+    uint32_t size = (uint32_t)length;
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    luaL_addchar(&b, 'r');
+    luaL_addlstring(&b, (const char *)&size, sizeof size);
+    luaL_addlstring(&b, module, length);
+    luaL_addlstring(&b, name + 1 + sizeof size, n - 1 - sizeof size);
+    luaL_pushresult(&b);
+    lua_pushvalue(L, top);
+    lua_insert(L, -2);
+    lua_rawset(L, B_NAMES);
+  }
+  lua_settop(L, top - 1);
+}
+
 /* Names what is in the module at B_MODULE. */
 static void name_fields(lua_State *L, const char *module, size_t length) {
   bool globals = strcmp(module, "_G") == 0;
@@ -138,6 +165,9 @@ static void name_fields(lua_State *L, const char *module, size_t length) {
       push_field_name(L, module, length, -2);
       lua_pushvalue(L, -2);
       name_it(L);
+    } else if (type == LUA_TTABLE && !globals) {
+      lua_pushvalue(L, -1);
+      add_module(L, module, length);
     }
     lua_pop(L, 1);
   }
@@ -158,7 +188,11 @@ static void name_module(lua_State *L, int i) {
     lua_pushvalue(L, B_MODULE);
     name_it(L);
   }
-  if (type == LUA_TTABLE) name_fields(L, name, length);
+  if (type == LUA_TTABLE) {
+    lua_pushvalue(L, B_MODULE);
+    add_module(L, name, length);
+    name_fields(L, name, length);
+  }
 }
 
 static void name_modules(lua_State *L) {
@@ -222,7 +256,7 @@ static void name_registered(lua_State *L) {
   lua_rawgeti(L, B_STORE, NEAP__N_TABLES);
   lua_pushnil(L);
   while (lua_next(L, B_MODULE + 1)) {
-    lua_pushliteral(L, "r");
+    lua_pushlstring(L, "r\0\0\0\0", 5); /* no module yet */
     lua_pushvalue(L, -3);
     lua_concat(L, 2);
     lua_rotate(L, -2, 1);
@@ -345,13 +379,20 @@ static void push_module(lua_State *L, const char *name, size_t length) {
   lua_call(L, 1, 1);
 }
 
-static void push_field(lua_State *L, const char *name, size_t length) {
+/* The length of the module's name that a name begins with, and what follows. */
+static uint32_t length_of_module(lua_State *L, const char **name,
+                                 size_t *length) {
   uint32_t n = UINT32_MAX;
-  if (length > sizeof n) memcpy(&n, name, sizeof n);
-  if (length <= sizeof n || n > length - sizeof n)
+  if (*length > sizeof n) memcpy(&n, *name, sizeof n);
+  if (*length <= sizeof n || n > *length - sizeof n)
     luaL_error(L, "bad packet (a name)");
-  name += sizeof n;
-  length -= sizeof n;
+  *name += sizeof n;
+  *length -= sizeof n;
+  return n;
+}
+
+static void push_field(lua_State *L, const char *name, size_t length) {
+  uint32_t n = length_of_module(L, &name, &length);
   push_module(L, name, n);
   lua_pushlstring(L, name + n, length - n);
   bool found = false;
@@ -369,15 +410,29 @@ static void push_field(lua_State *L, const char *name, size_t length) {
   lua_pop(L, 1);
 }
 
-static void push_registered(lua_State *L, const char *name, size_t length) {
+/* Pushes the metatable of that name, or nil. [-0, +1, m] */
+static void find_registered(lua_State *L, const char *name, size_t length) {
   push_store(L);
   lua_rawgeti(L, -1, NEAP__N_TABLES);
   lua_pushlstring(L, name, length);
-  lua_pushvalue(L, -1);
-  if (lua_rawget(L, -3) == LUA_TNIL)
-    luaL_error(L, "metatable '%s' is not registered here", lua_tostring(L, -2));
-  lua_replace(L, -4);
-  lua_pop(L, 2);
+  lua_rawget(L, -2);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
+static void push_registered(lua_State *L, const char *name, size_t length) {
+  uint32_t n = length_of_module(L, &name, &length);
+  find_registered(L, name + n, length - n);
+  if (lua_isnil(L, -1) && n > 0) {
+    lua_pop(L, 1);
+    push_module(L, name, n);
+    lua_pop(L, 1);
+    find_registered(L, name + n, length - n);
+  }
+  if (lua_isnil(L, -1)) {
+    lua_pushlstring(L, name + n, length - n);
+    luaL_error(L, "metatable '%s' is not registered here", lua_tostring(L, -1));
+  }
 }
 
 void neap__named(lua_State *L, neap_runtime *rt, const char *name,

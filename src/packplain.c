@@ -52,7 +52,7 @@ static bool pack_small(lua_State *L, int first, int n, neap__packet *out) {
 
 /* How many bytes the values take at most; 0 when one is not plain. */
 static size_t measure(lua_State *L, int first, int n) {
-  size_t size = 2 * MOST;
+  size_t size = (size_t)2 * MOST;
   for (int i = first; i < first + n; i++) {
     switch (lua_type(L, i)) {
     case LUA_TNIL:
