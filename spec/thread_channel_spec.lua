@@ -66,20 +66,17 @@ describe("a channel between threads", function()
   end)
 
   it("leaves the loop free while a task waits", function()
-    local ch, turns = thread.Channel(), 0
-    local ticker = neap.create_task(function()
-      while true do
+    local ch, go, turns = thread.Channel(), thread.Channel(), 0
+    local t <close> = thread.start(function(c, g) c:send(g:recv()) end, ch, go)
+    neap.create_task(function()
+      while turns < 10 do
         neap.sleep(0)
         turns = turns + 1
       end
+      go:send "x"
     end)
-    local t <close> = thread.start(function(c)
-      neap.sleep(0.01)
-      c:send "x"
-    end, ch)
     assert.equal("x", ch:recv())
-    assert.is_true(turns > 10)
-    ticker:cancel()
+    assert.equal(10, turns)
     t:join()
   end)
 
