@@ -270,6 +270,8 @@ test-seeds: deps ## the specs with what is ready in another order, under 20 SEED
 	  --exclude-tags=host,slow $(SEED_SPECS)
 
 FUZZ ?= 10000
+# Random rounds of threads take so long.
+THREAD_SECONDS ?= 4
 .PHONY: fuzz-smoke
 fuzz-smoke: deps ## FUZZ random programs (spec/fuzz), 10000 if not given
 	@$(SUB) -s -j$(JOBS) MODE=$(TEST_MODE) all
@@ -291,6 +293,7 @@ tsan: deps ## builds with race checking; the C tests and the specs of threads
 _tsan-lua:
 	@JOBS=1 $(HOST_ENV) scripts/dev/each.sh $(B)/specs "$(TSAN_SPECS:%=spec/%_spec.lua)" \
 	  scripts/dev/busted.sh $(B)/neap $(BUSTED) --exclude-tags=host,slow,stuck {}
+	@$(B)/neap spec/fuzz/thread.lua $(THREAD_SECONDS)
 
 STAGES ?= test-c test-lua test-stock examples doctest
 .PHONY: _test _test-build _fuzz-smoke $(TESTS:%=_%)
@@ -337,6 +340,7 @@ _fuzz-smoke:
 	@echo "$$(($(FUZZ) / 50 + 1)) random uses of streams ended well"
 	@$(B)/neap spec/fuzz/packet.lua 1 $(FUZZ)
 	@echo "$(FUZZ) random packets, and others made of them, ended well"
+	@$(B)/neap spec/fuzz/thread.lua $(THREAD_SECONDS)
 _doctest:
 	@$(HOST_ENV) $(LUA) scripts/dev/doctest.lua $(B)/neap
 

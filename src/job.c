@@ -28,6 +28,7 @@ void neap__job_unref(neap__job *job) {
   neap__mailbox_unref(job->home);
   neap__mailbox_unref(job->there);
   if (job->code != NULL) neap__shared_unref(&job->code->shared);
+  neap__shared_unref(job->pool);
   neap__share_alloc(job, 0);
 }
 
@@ -444,13 +445,17 @@ void neap__job_run(neap__job *job, neap__loop *loop, lua_State *L) {
   lua_settop(L, top);
 }
 
-static void deliver_request(neap__mail *mail, neap__loop *loop, lua_State *L) {
-  neap__job_run(neap__container_of(mail, neap__job, request), loop, L);
-}
-
 static void lose_request(neap__mail *mail) {
   neap__job *job = neap__container_of(mail, neap__job, request);
   neap__job_break(job, "the event loop is closed");
+}
+
+static void deliver_request(neap__mail *mail, neap__loop *loop, lua_State *L) {
+  if (loop->ending) { /* its tasks have been cancelled, no more can begin */
+    lose_request(mail);
+  } else {
+    neap__job_run(neap__container_of(mail, neap__job, request), loop, L);
+  }
 }
 
 static void deliver_cancel(neap__mail *mail, neap__loop *loop, lua_State *L) {

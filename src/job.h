@@ -47,11 +47,11 @@ struct neap__job {
    * NULL: takes the job out of its queue; false when it is not there any more (and then
    * `there` is known). */
   bool (*withdraw)(neap__job *job);
-  void *ud; /* for these */
+  void *ud;           /* for these */
+  neap__shared *pool; /* whose queue it is for; a reference, or NULL */
   /* of a queue */
   neap__job *queue_next, *queue_prev;
   bool queued;
-  void *pool;
   /* at home */
   neap__loop *home_loop; /* NULL: has left its ring */
   neap__job *home_next, *home_prev;

@@ -161,7 +161,7 @@ static void drop_worker(neap__thread *t) {
 
 /* The Future of a job in the queue was cancelled. */
 static bool withdraw(neap__job *job) {
-  pool *p = job->pool;
+  pool *p = (pool *)(void *)job->pool;
   uv_mutex_lock(&p->mutex);
   bool queued = job->queued;
   if (queued) dequeue(p, job);
@@ -348,7 +348,7 @@ static int l_submit(lua_State *L) {
   neap__code *code = code_of(L, rt);
   lua_replace(L, 2); /* the code's object, in the place of the function */
   neap__job *job = neap__job_of(L, rt, code, 3, n - 2);
-  job->pool = p;
+  job->pool = neap__shared_ref(&p->shared); /* as long as it may be withdrawn */
   job->withdraw = withdraw;
   neap__job_ref(job);
   uv_mutex_lock(&p->mutex);
