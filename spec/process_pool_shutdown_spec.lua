@@ -1,6 +1,7 @@
 --- Process pools: their end, and that of those who use them.
 
 local neap = require "neap"
+local test = require "neap.test"
 local thread = require "neap.thread"
 local helper = require "spec.helper"
 local children = require "spec.support.children"
@@ -143,6 +144,18 @@ describe("a block that fails", function()
     assert.equal("block", err)
     for i = 1, 3 do assert.is_true(futures[i]:cancelled()) end
     assert.is_true(are_gone(before))
+  end)
+
+  it("leaves nothing behind, wherever it is cancelled", function()
+    local waits = test.cancel_sweep(function()
+      local pool <close> = pool_of(2)
+      local sum = 0
+      for x in pool:map(late, { 1, 2, 3 }) do sum = sum + x end
+      assert.equal(6, sum)
+      pcall(function() pool:submit(os.exit, 1):await() end)
+      pool:submit(late, 1)
+    end)
+    assert.is_true(waits >= 5)
   end)
 
   it("ends the processes of jobs that do not mind", function()

@@ -80,4 +80,15 @@ function M.finish(worker)
   if not neap.pcall(neap.wait_for, child.wait, PATIENCE, child) then child:close() end
 end
 
+--- Ends the processes of these workers. Waits.
+---@async
+function M.end_now(workers)
+  for _, worker in ipairs(workers) do
+    if worker.process then worker.process:kill() end
+  end
+  for _, worker in ipairs(workers) do
+    if worker.process then worker.process:close() end
+  end
+end
+
 return M

@@ -356,6 +356,24 @@ function Pool:map(fn, source, options)
   return executor.map(self, self._size, fn, source, options, "map")
 end
 
+--- Waits until the workers that were told to end have done so. Where that is cancelled,
+--- they are ended.
+local function await_ends(pool)
+  local leaving = pool._leaving
+  local _now <close> = setmetatable({}, { __close = function(_, err)
+    if err == nil then return end
+    local list = {}
+    for worker in pairs(leaving) do list[#list + 1] = worker end
+    child.end_now(list)
+  end })
+  while true do
+    local worker = next(leaving)
+    if not worker then return end
+    child.finish(worker)
+    leaving[worker] = nil
+  end
+end
+
 --- No more jobs are taken. What is queued is still done, unless it is cancelled. Waits for
 --- all of that and the end of the processes, unless told not to.
 ---@async
@@ -375,38 +393,33 @@ function Pool:shutdown(wait, options)
     self._done = self._done or neap.Event()
     self._done:wait()
   end
-  for worker in pairs(self._leaving) do
-    child.finish(worker)
-    self._leaving[worker] = nil
-  end
+  await_ends(self)
 end
 
---- Ends what runs: cancels it, and ends the processes of jobs that do not mind.
+--- Ends what runs: cancels it, and ends the processes of jobs that do not mind. Waits.
 local function stop(pool)
+  pool:shutdown(false, { cancel_futures = true })
+  if not pool._loop or pool._loop:is_closed() then return end
+  local running = {}
   for worker in pairs(pool._workers) do
+    running[#running + 1] = worker
     if worker.job then worker.job.future:cancel() end
   end
   pool._done = pool._done or neap.Event()
-  if pool._nworkers > 0 and not neap.pcall(neap.wait_for, pool._done.wait, PATIENCE,
-    pool._done)
-  then
-    for worker in pairs(pool._workers) do
-      if worker.process then worker.process:kill() end
-    end
-    for worker in pairs(pool._workers) do
-      if worker.process then worker.process:close() end
-    end
+  if running[1] and not neap.pcall(neap.wait_for, pool._done.wait, PATIENCE, pool._done) then
+    child.end_now(running)
   end
+  await_ends(pool)
 end
 
---- The end of a block: shutdown(true). Where an error has left the block, what is queued
---- or running is cancelled.
+--- The end of a block: shutdown(true). Where an error has left the block, or the wait for
+--- its end is cancelled, what is queued or running is cancelled.
 ---@async
 function Pool:__close(err)
-  if err ~= nil then
-    self:shutdown(false, { cancel_futures = true })
-    if self._loop and not self._loop:is_closed() then stop(self) end
-  end
+  if err ~= nil then return stop(self) end
+  local _stop <close> = setmetatable({}, { __close = function(_, failure)
+    if failure ~= nil then stop(self) end
+  end })
   self:shutdown(true)
 end
 
