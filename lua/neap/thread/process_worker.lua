@@ -71,7 +71,7 @@ local function run(stream, id, number, arguments)
   local kind, bytes = frame.CANCELLED, doomed
   if not doomed then
     local ok
-    ok, kind, bytes = pcall(run_job, number, arguments)
+    ok, kind, bytes = neap.pcall(run_job, number, arguments)
     if not ok then kind, bytes = frame.RAISED, packed_error(kind) end
   end
   task, running, doomed = nil, nil, nil
