@@ -50,6 +50,11 @@ local function check_options(options, where)
   if type(options) ~= "table" then
     error(("bad argument to '%s' (table expected, got %s)"):format(where, type(options)), 3)
   end
+  for key in pairs(options) do
+    if key ~= "name" and key ~= "memory_limit" then
+      error(("unknown option '%s' to '%s'"):format(tostring(key), where), 3)
+    end
+  end
   local name, limit = options.name, options.memory_limit
   if name ~= nil and type(name) ~= "string" then
     error(("bad option 'name' to '%s' (string expected, got %s)"):format(where, type(name)), 3)
