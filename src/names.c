@@ -341,22 +341,6 @@ void neap__names_build(lua_State *L, neap_runtime *rt) {
   if (status != LUA_OK) lua_error(L);
 }
 
-bool neap__name_of(lua_State *L, neap_runtime *rt, int index) {
-  index = lua_absindex(L, index);
-  luaL_checkstack(L, 4, NULL);
-  if (!neap__names_current(L, neap__packer(L, rt))) neap__names_build(L, rt);
-  push_store(L);
-  lua_rawgeti(L, -1, NEAP__N_NAMES);
-  lua_pushvalue(L, index);
-  if (lua_isnil(L, -1) || lua_rawget(L, -2) != LUA_TSTRING) {
-    lua_pop(L, 3);
-    return false;
-  }
-  lua_replace(L, -3);
-  lua_pop(L, 1);
-  return true;
-}
-
 /* ---- finding what has a name --------------------------------------------------------- */
 
 /* Pushes the module. Runs Lua code where it is not loaded. [-0, +1, v] */

@@ -62,9 +62,6 @@ void neap__pack_error(lua_State *L, neap_runtime *rt, int index, int traceback,
 
 /* ---- names.c: what crosses by its name -------------------------------------- */
 
-/* Whether the value at `index` crosses by a name: pushes that, as bytes for neap__named,
- * and returns true. [-0, +1 or +0, m] */
-bool neap__name_of(lua_State *L, neap_runtime *rt, int index);
 /* Pushes what has that name here; modules are required, which runs Lua code.
  * [-0, +1, v] */
 void neap__named(lua_State *L, neap_runtime *rt, const char *name,

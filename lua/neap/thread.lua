@@ -30,6 +30,10 @@ setmetatable(M, {
   end,
 })
 
+--- From now on tables with this metatable cross, to where it has the same name. The other
+--- side requires the module that has it, if need be. Raises where one of the two is taken.
+---@alias neap.thread.register fun(name: string, metatable: table)
+
 --- Bytes that threads share, of a fixed size. Crosses by reference; each call is one step
 --- for the other threads. Positions count from 1; what does not fit raises.
 ---@class neap.Buffer
