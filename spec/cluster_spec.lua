@@ -184,7 +184,7 @@ describe("a signal", function()
     assert.is_nil(results[2])
   end)
 
-  it("that comes twice interrupts what does not wait", function()
+  it("that comes twice interrupts what does not wait #stuck", function()
     local task = started(2, function() while true do end end)
     signal.raise "SIGTERM"
     neap.sleep(0.01)
@@ -193,7 +193,7 @@ describe("a signal", function()
     assert.equal("SIGTERM", (task:await()))
   end)
 
-  it("is needed no second time once the grace is over", function()
+  it("is needed no second time once the grace is over #stuck", function()
     local task = started({ threads = 2, grace = 0.01 }, function() while true do end end)
     signal.raise "SIGTERM"
     assert.equal("SIGTERM", (task:await()))

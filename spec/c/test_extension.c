@@ -490,7 +490,7 @@ static void test_offload_forced(void) {
   f.config.grace = 0.001;
   REQUIRE(fixture_open(&f));
   lua_register(f.L, "sum", l_sum);
-  DO(&f, "for i = 1, 12 do neap.create_task(sum, 3, 30000) end\n"
+  DO(&f, "for i = 1, 12 do neap.create_task(sum, 3, 100000) end\n"
          "neap.sleep(0.001)");
   CHECK(neap_shutdown(f.rt) > 0);
   CHECK_INT(atomic_load(&works), 0);
