@@ -449,6 +449,11 @@ void neap__pack(lua_State *L, neap_runtime *rt, int first, int n,
   luaL_checkstack(L, NEAP__S_END + 100, NULL);
   prepare(&w);
   enum neap__why why = put_all(&w);
+  if (why == NEAP__W_MEMORY) { /* as Lua does before it gives up */
+    lua_gc(L, LUA_GCCOLLECT);
+    prepare(&w);
+    why = put_all(&w);
+  }
   /* A value that cannot cross may be in a module that we do not know yet. */
   if (why == NEAP__W_NAMES || why == NEAP__W_KIND || why == NEAP__W_METATABLE) {
     w.packer->names_known = false;
