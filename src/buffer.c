@@ -152,7 +152,8 @@ static int l_write(lua_State *L) {
     to += length;
   }
   uv_mutex_unlock(&b->mutex);
-  lua_pushinteger(L, (lua_Integer)(at + total + 1));
+  at += total + 1;
+  lua_pushinteger(L, (lua_Integer)at);
   return 1;
 }
 
@@ -255,7 +256,8 @@ static int l_set(lua_State *L) {
   uv_mutex_lock(&b->mutex);
   memcpy(b->bytes + at, bytes, n);
   uv_mutex_unlock(&b->mutex);
-  lua_pushinteger(L, (lua_Integer)(at + n + 1));
+  at += n + 1;
+  lua_pushinteger(L, (lua_Integer)at);
   return 1;
 }
 
