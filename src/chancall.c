@@ -86,6 +86,7 @@ static int protected_read(lua_State *L) {
 static void put_back(neap_runtime *rt, neap__channel *ch, neap__parcel *parcel,
                      neap__parked *parked) {
   if (parked == NULL) {
+    if (neap__channel_restore(ch, rt, parcel)) return;
     parked = neap__parked_hollow();
     if (parked == NULL) {
       neap__packet_free(&parcel->packet);
@@ -150,10 +151,10 @@ static int raise_closed(lua_State *L) {
 }
 
 /* What did not get into the channel is freed, and that is raised. */
-static void not_put(lua_State *L, enum neap__went went, neap__parcel *parcel) {
+static int not_put(lua_State *L, enum neap__went went, neap__parcel *parcel) {
   neap__packet_free(&parcel->packet);
-  if (went == NEAP__ENDED) raise_closed(L);
-  luaL_error(L, "not enough memory");
+  if (went == NEAP__ENDED) return raise_closed(L);
+  return luaL_error(L, "not enough memory");
 }
 
 static int send_finish(lua_State *L, neap_wait *wait) {
@@ -186,7 +187,7 @@ static int wait_to_send(lua_State *L, neap_runtime *rt, neap__parcel *parcel) {
   }
   neap__channel *ch = self_in(L, rt);
   neap__parked *parked = parked_for(rt, ch);
-  if (parked == NULL) not_put(L, NEAP__NO_MEMORY, parcel);
+  if (parked == NULL) return not_put(L, NEAP__NO_MEMORY, parcel);
   parked->parcel = *parcel;
   neap_wait *wait = neap__parked_wait(parked, send_finish, "Channel:send");
   enum neap__went went = neap__channel_put(ch, rt, &parked->parcel, parked);
@@ -201,7 +202,7 @@ static int wait_to_send(lua_State *L, neap_runtime *rt, neap__parcel *parcel) {
 /* channel:send(value): waits while there is no place. Raises QueueShutDown. */
 static int l_send(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  neap__parcel parcel;
+  neap__parcel parcel = {.seq = 0};
   self_in(L, rt);
   check_value(L);
   neap__check_again(rt, L, "Channel:send");
@@ -210,15 +211,14 @@ static int l_send(lua_State *L) {
   enum neap__went went = neap__channel_put(ch, rt, &parcel, NULL);
   if (NEAP__LIKELY(went == NEAP__DONE)) return 0;
   if (went == NEAP__NOT_NOW) return wait_to_send(L, rt, &parcel);
-  not_put(L, went, &parcel);
-  return 0;
+  return not_put(L, went, &parcel);
 }
 
 /* channel:try_send(value) -> true, or false when there is no place. Raises
  * QueueShutDown. */
 static int l_try_send(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  neap__parcel parcel;
+  neap__parcel parcel = {.seq = 0};
   self_in(L, rt);
   check_value(L);
   write_value(L, rt, &parcel);
@@ -226,7 +226,7 @@ static int l_try_send(lua_State *L) {
   if (went == NEAP__NOT_NOW) {
     neap__packet_free(&parcel.packet);
   } else if (went != NEAP__DONE) {
-    not_put(L, went, &parcel);
+    return not_put(L, went, &parcel);
   }
   lua_pushboolean(L, went == NEAP__DONE);
   return 1;
@@ -261,7 +261,7 @@ static int wait_to_recv(lua_State *L, neap_runtime *rt, const char *name) {
   neap__check_park(rt, L, name);
   neap__channel *ch = self_in(L, rt);
   neap__parked *parked = parked_for(rt, ch);
-  if (parked == NULL) luaL_error(L, "not enough memory");
+  if (parked == NULL) return luaL_error(L, "not enough memory");
   neap_wait *wait = neap__parked_wait(parked, recv_finish, name);
   switch (neap__channel_take(ch, rt, &parked->parcel, parked, 0)) {
   case NEAP__DONE:

@@ -353,6 +353,25 @@ void neap__channel_give_back(neap__channel *ch, neap_runtime *rt,
   unref_channel(ch);
 }
 
+bool neap__channel_restore(neap__channel *ch, neap_runtime *rt,
+                           neap__parcel *parcel) {
+  neap__parked *wake = NULL, *who;
+  bool back = true;
+  neap__channel_lock(ch);
+  if ((who = serve(&ch->receivers, rt, NEAP__PASSED, &wake)) != NULL) {
+    who->parcel = *parcel;
+  } else if (ch->back == NULL && ch->count < ch->cap) {
+    ch->head = (ch->head - 1) & (ch->cap - 1);
+    ch->count++;
+    *slot(ch, 0) = *parcel;
+  } else {
+    back = false;
+  }
+  neap__channel_unlock(ch);
+  wake_all(wake, rt);
+  return back;
+}
+
 void neap__channel_withdraw(neap__channel *ch, neap_runtime *rt, uint64_t seq) {
   neap__parked *wake = NULL, *back = NULL;
   neap__packet packet = {.size = 0};

@@ -108,6 +108,10 @@ void neap__channel_close(neap__channel *ch, neap_runtime *rt);
  * from. */
 void neap__channel_give_back(neap__channel *ch, neap_runtime *rt,
                              neap__parked *parked);
+/* The same for a parcel that was just taken. False: its place is taken, too, and it needs
+ * a node. */
+bool neap__channel_restore(neap__channel *ch, neap_runtime *rt,
+                           neap__parcel *parcel);
 /* Takes the parcel with this number out again, if nobody has received it. */
 void neap__channel_withdraw(neap__channel *ch, neap_runtime *rt, uint64_t seq);
 /* At this moment: how many it keeps, whether it is closed. */

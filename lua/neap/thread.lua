@@ -47,6 +47,26 @@ setmetatable(M, {
 
 ---@alias neap.thread.Buffer fun(from: integer|string): neap.Buffer  its size (zeros), or its bytes
 
+--- Hands values from task to task, in any threads; each is received once. Crosses by
+--- reference. send raises QueueShutDown once it is closed; recv gives nil when it is closed and
+--- empty. A task that waits keeps others going; cancelled, it takes and leaves nothing.
+---@class neap.Channel
+---@operator len: integer
+---@field send async fun(self: neap.Channel, value: any)  waits for a place; value: not nil
+---@field recv async fun(self: neap.Channel): any  waits for a value
+---@field try_send fun(self: neap.Channel, value: any): boolean  false where send would wait
+---@field try_recv fun(self: neap.Channel): any, string?  or nil and "empty" or "closed"
+---@field iter fun(self: neap.Channel): fun(): any  ends when it is closed and empty
+---@field close fun(self: neap.Channel)  what is left can still be received
+---@field is_closed fun(self: neap.Channel): boolean
+---@field capacity fun(self: neap.Channel): integer?
+
+---@alias neap.thread.Channel fun(capacity?: integer): neap.Channel  0: none is kept
+
+--- Waits for the first that has something; nil after `timeout` seconds. A closed and empty one
+--- counts, with nil as its value.
+---@alias neap.thread.select async fun(list: neap.Channel[], timeout?: number): neap.Channel?, any
+
 local last = 0
 
 local function check_options(options, where)
