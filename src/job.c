@@ -122,8 +122,8 @@ bool neap__job_end(lua_State *L, neap__future *future) {
   return found;
 }
 
-/* job (light userdata), Future; pushes nothing. The packet's values become the outcome.
- */
+/* job (light userdata), Future; pushes nothing. The packet's values become the outcome,
+ * unless a finalizer that ran meanwhile has brought another. */
 static int l_settle(lua_State *L) {
   neap__job *job = lua_touserdata(L, 1);
   neap__future *future = lua_touserdata(L, 2);
@@ -138,12 +138,14 @@ static int l_settle(lua_State *L) {
       for (int i = n; i >= 1; i--)
         lua_rawseti(L, 3, i);
     }
+    if (future->state != NEAP__PENDING) break;
     if (n > 0) lua_setiuservalue(L, 2, NEAP__OUTCOME);
     future->nresults = n;
     neap__complete(future, NEAP__RETURNED);
     break;
   case NEAP__JOB_CANCELLED:
     neap__unpack(L, rt, &job->packet, 0);
+    if (future->state != NEAP__PENDING) break;
     lua_settop(L, 3);
     lua_setiuservalue(L, 2, NEAP__OUTCOME);
     neap__complete(future, NEAP__CANCELLED);
@@ -185,6 +187,10 @@ void neap__fail_future(lua_State *L, neap_runtime *rt, int index) {
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
+  if (future->state != NEAP__PENDING) { /* a finalizer was faster */
+    lua_pop(L, 1);
+    return;
+  }
   lua_setiuservalue(L, index, NEAP__OUTCOME);
   neap__complete(future, NEAP__RAISED);
   lua_pushvalue(L, index);
@@ -249,7 +255,7 @@ void neap__job_break(neap__job *job, const char *reason) {
 }
 
 void neap__job_cancel(neap__job *job, lua_State *L) {
-  luaL_checkstack(L, 2, NULL);
+  if (!lua_checkstack(L, 2)) return;
   neap__reg_get(L, NEAP__R_THREADS);
   lua_rawgeti(L, -1, job->slot);
   neap__future *future = lua_touserdata(L, -1);

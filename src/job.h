@@ -84,7 +84,7 @@ void neap__job_run(neap__job *job, neap__loop *loop, lua_State *L);
 bool neap__job_end(lua_State *L, neap__future *future);
 /* It will not run: its Future fails with `reason` (a static string). Any thread. */
 void neap__job_break(neap__job *job, const char *reason);
-/* Cancels its Future, at home. [-0, +0, v] */
+/* Cancels its Future, at home. [-0, +0, -] */
 void neap__job_cancel(neap__job *job, lua_State *L);
 neap__job *neap__job_ref(neap__job *job);
 void neap__job_unref(neap__job *job);

@@ -54,7 +54,8 @@ enum { SIGNALS = 2 };
 /* The only variable at file scope: a signal handler is given nothing that could
  * lead it to the runtime. */
 static struct {
-  neap_runtime *rt;
+  _Atomic(neap_runtime *)
+      rt; /* for the thread's own handlers; others see it go */
   pthread_t thread;
   volatile sig_atomic_t number; /* of the last signal that was caught */
 } interrupt; /* NOLINT(cppcoreguidelines-avoid-non-const-global-variables) */

@@ -124,7 +124,9 @@ static void work_next(neap__call *call) {
 static void deliver_wake(neap__mail *mail, neap__loop *loop, lua_State *L) {
   worker *w = neap__container_of(mail, worker, wake);
   (void)L;
+  uv_mutex_lock(&w->pool->mutex);
   w->loop = loop;
+  uv_mutex_unlock(&w->pool->mutex);
   work(w);
 }
 
@@ -134,8 +136,11 @@ static void lose_wake(neap__mail *mail) {
   pool *p = neap__container_of(mail, worker, wake)->pool;
   uv_mutex_lock(&p->mutex);
   worker *w = p->head != NULL ? take_idle(p) : NULL;
+  if (w != NULL) neap__thread_ref(w->thread); /* it may be ending, too */
   uv_mutex_unlock(&p->mutex);
-  if (w != NULL) neap__post(w->thread->box, &w->wake);
+  if (w == NULL) return;
+  neap__post(w->thread->box, &w->wake);
+  neap__thread_unref(w->thread);
 }
 
 /* ---- where the pool was made -------------------------------------------------------- */
@@ -185,11 +190,11 @@ static int l_grow(lua_State *L) {
   g->status = UV_ENOMEM;
   snprintf(name, sizeof name, "%s-%llu", p->name,
            (unsigned long long)p->started + 1);
-  worker *w = neap__share_alloc(NULL, sizeof *w);
-  if (w == NULL) return 0;
   neap__thread *t = neap__thread_new(L, g->loop, name);
-  if (t == NULL) {
-    neap__share_alloc(w, 0);
+  if (t == NULL) return 0;
+  worker *w = neap__share_alloc(NULL, sizeof *w);
+  if (w == NULL) {
+    neap__thread_unref(t);
     return 0;
   }
   *w =
@@ -228,17 +233,21 @@ static neap__job *first_wanted(pool *p) {
   return job;
 }
 
-/* A worker has ended, or is left alone: another takes its place where one is needed. */
+/* A worker has ended, or is left alone: another takes its place where one is needed. One
+ * that could not even begin takes a job with it, or it would go on like this for ever. */
 static void worker_gone(neap__thread *t, neap_runtime *rt) {
   worker *w = t->ud;
   pool *p = w->pool;
   uv_mutex_lock(&p->mutex);
   leave_idle(p, w);
+  bool began = w->loop != NULL;
   uv_mutex_unlock(&p->mutex);
   p->alive--;
   neap__job *job;
   while (p->alive < p->size && (job = first_wanted(p)) != NULL) {
-    if (grow(rt->L, p, job->home_loop) == 0 || p->alive > 0) return;
+    if (began && grow(rt->L, p, job->home_loop) == 0) return;
+    if (p->alive > 0) return;
+    began = true;
     if (withdraw(job)) /* nobody is left to run it */
       neap__job_break(job, "no worker thread could be started");
   }
@@ -383,6 +392,8 @@ static int l_close(lua_State *L) {
     if (job->home_loop == NULL)
       break; /* it is being closed, which does the same */
     neap__job_cancel(job, L);
+    /* Where somebody else has completed its Future it is still there. */
+    if (withdraw(job)) neap__job_break(job, "the executor was shut down");
   }
   worker *w;
   do {

@@ -80,10 +80,10 @@ static int l_call_soon_threadsafe(lua_State *L) {
   if (neap__mailbox_is_closed(box))
     return luaL_error(L, "Event loop is closed");
   int n = lua_gettop(L) - 1;
+  luaL_checkstack(L, 4, NULL);
   call_mail *call = neap__share_alloc(NULL, sizeof *call);
   if (call == NULL) return luaL_error(L, "not enough memory");
   *call = (call_mail){.mail = {NULL, deliver_call, free_call}};
-  luaL_checkstack(L, 4, NULL);
   lua_pushcfunction(L, l_fill);
   lua_insert(L, 2);
   lua_pushlightuserdata(L, call);
@@ -166,6 +166,12 @@ void neap__remote_open(lua_State *L, neap_runtime *rt) {
 
 /* ---- the module "neap.core.thread" -------------------------------------------------- */
 
+/* shared (light userdata) -> its object */
+static int l_push_shared(lua_State *L) {
+  neap__shared_push(L, neap_of(L), lua_touserdata(L, 1));
+  return 1;
+}
+
 /* start(name, memory_limit or nil) -> the handle of a new thread's loop; nil, err. */
 static int l_start(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
@@ -177,10 +183,14 @@ static int l_start(lua_State *L) {
   neap__thread *t = neap__thread_new(L, loop, name);
   if (t == NULL) return luaL_error(L, "not enough memory");
   if (limit > 0) t->memory_limit = (size_t)limit;
+  lua_pushcfunction(L, l_push_shared);
+  lua_pushlightuserdata(L, &t->box->shared);
+  if (lua_pcall(L, 1, 1, 0) != LUA_OK) { /* before it runs */
+    neap__thread_unref(t);
+    return lua_error(L);
+  }
   int status = neap__thread_start(t);
-  if (status < 0) return neap_refuse(L, status, "thread");
-  neap__shared_push(L, rt, &t->box->shared);
-  return 1;
+  return status < 0 ? neap_refuse(L, status, "thread") : 1;
 }
 
 /* -> Future: a copy of the function at `first` runs there as a task. Where it came before

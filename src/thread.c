@@ -20,12 +20,11 @@
 
 /* ---- life -------------------------------------------------------------------- */
 
-static neap__thread *ref(neap__thread *t) {
+void neap__thread_ref(neap__thread *t) {
   atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
-  return t;
 }
 
-static void unref(neap__thread *t) {
+void neap__thread_unref(neap__thread *t) {
   if (atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1) return;
   if (t->drop != NULL) t->drop(t);
   neap__mailbox_unref(t->box);
@@ -253,7 +252,7 @@ static void forget(neap_runtime *rt, neap__thread *t) {
   while (neap__waitq_wake(&t->joiners, 0) != NULL) {
   }
   if (t->gone != NULL) t->gone(t, rt);
-  unref(t);
+  neap__thread_unref(t);
 }
 
 static void join_now(neap__thread *t) {
@@ -268,11 +267,11 @@ static void deliver_ended(neap__mail *mail, neap__loop *loop, lua_State *L) {
     join_now(t);
     forget(loop->rt, t);
   }
-  unref(t);
+  neap__thread_unref(t);
 }
 
 static void lose_ended(neap__mail *mail) {
-  unref(neap__container_of(mail, neap__thread, ended_mail));
+  neap__thread_unref(neap__container_of(mail, neap__thread, ended_mail));
 }
 
 static void deliver_end(neap__mail *mail, neap__loop *loop, lua_State *L);
@@ -288,9 +287,9 @@ static const char *package_path(lua_State *L, const char *field) {
   return text;
 }
 
-neap__thread *neap__thread_new(lua_State *L, neap__loop *loop,
-                               const char *name) {
-  luaL_checkstack(L, 6, NULL);
+/* One with these paths, or NULL. */
+static neap__thread *new_thread(neap__loop *loop, const char *name,
+                                const char *path, const char *cpath) {
   neap__thread *t = neap__share_alloc(NULL, sizeof *t);
   if (t == NULL) return NULL;
   *t = (neap__thread){.tag = neap__tag(loop->rt, NEAP__K_THREAD)};
@@ -304,32 +303,41 @@ neap__thread *neap__thread_new(lua_State *L, neap__loop *loop,
   t->stop_mail = (neap__mail){NULL, deliver_end, lose_end};
   t->home_loop = loop;
   snprintf(t->name, sizeof t->name, "%s", name);
-  int top = lua_gettop(L);
   bool failed = false;
-  t->path = copy(package_path(L, "path"), &failed);
-  t->cpath = copy(package_path(L, "cpath"), &failed);
-  lua_getfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
-  t->no_env = lua_toboolean(L, -1);
-  lua_settop(L, top);
+  t->path = copy(path, &failed);
+  t->cpath = copy(cpath, &failed);
   t->box = neap__mailbox_new();
   neap__mailbox *home = neap__mailbox_of(loop);
   if (home != NULL) t->home = neap__mailbox_ref(home);
   if (!failed && t->box != NULL && home != NULL) return t;
-  unref(t);
+  neap__thread_unref(t);
   return NULL;
+}
+
+neap__thread *neap__thread_new(lua_State *L, neap__loop *loop,
+                               const char *name) {
+  luaL_checkstack(L, 8, NULL);
+  int top = lua_gettop(L);
+  const char *path = package_path(L, "path");
+  const char *cpath = package_path(L, "cpath");
+  lua_getfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+  neap__thread *t = new_thread(loop, name, path, cpath);
+  if (t != NULL) t->no_env = lua_toboolean(L, -1);
+  lua_settop(L, top);
+  return t;
 }
 
 int neap__thread_start(neap__thread *t) {
   neap_runtime *rt = t->home_loop->rt;
   if (t->home_loop->ending) {
-    unref(t);
+    neap__thread_unref(t);
     return UV_ECANCELED;
   }
-  ref(t); /* for the mail at its end */
+  neap__thread_ref(t); /* for the mail at its end */
   int status = uv_thread_create(&t->id, on_thread, t);
   if (status < 0) {
-    unref(t);
-    unref(t);
+    neap__thread_unref(t);
+    neap__thread_unref(t);
     return status;
   }
   t->next = rt->threads;
@@ -382,11 +390,11 @@ static void deliver_end(neap__mail *mail, neap__loop *loop, lua_State *L) {
   uv_mutex_lock(&t->mutex);
   t->heard = true;
   uv_mutex_unlock(&t->mutex);
-  unref(t);
+  neap__thread_unref(t);
 }
 
 static void lose_end(neap__mail *mail) {
-  unref(neap__container_of(mail, neap__thread, stop_mail));
+  neap__thread_unref(neap__container_of(mail, neap__thread, stop_mail));
 }
 
 void neap__thread_stop(neap__thread *t) {
@@ -395,7 +403,7 @@ void neap__thread_stop(neap__thread *t) {
   t->asked = true;
   uv_mutex_unlock(&t->mutex);
   if (!first) return;
-  ref(t);
+  neap__thread_ref(t);
   neap__post(t->box, &t->stop_mail);
 }
 
@@ -410,7 +418,7 @@ static neap_aborted join_abort(neap_wait *wait) {
 static int join_finish(lua_State *L, neap_wait *wait) {
   neap__thread *t = neap__link_of(wait)->object;
   neap__remote_release(t->home_loop);
-  unref(t);
+  neap__thread_unref(t);
   if (L == NULL) return 0;
   neap_runtime *rt = neap_of(L);
   neap__check_stopped(L, rt);
@@ -420,7 +428,8 @@ static int join_finish(lua_State *L, neap_wait *wait) {
 int neap__thread_join(lua_State *L, neap_runtime *rt, neap__thread *t) {
   neap__check_park(rt, L, "join");
   neap__check_loop_here(L, rt, t->home_loop);
-  neap_wait *wait = neap__io_wait(rt, join_abort, join_finish, "join", ref(t));
+  neap_wait *wait = neap__io_wait(rt, join_abort, join_finish, "join", t);
+  neap__thread_ref(t);
   neap__waitq_push(&t->joiners, wait);
   neap__remote_hold(t->home_loop);
   return neap__park(rt, L, wait);

@@ -40,6 +40,8 @@ struct neap__thread {
 /* Makes a thread that belongs to this loop; NULL when there is no memory. [-0, +0, m] */
 neap__thread *neap__thread_new(lua_State *L, neap__loop *loop,
                                const char *name);
+void neap__thread_ref(neap__thread *thread);
+void neap__thread_unref(neap__thread *thread);
 /* Starts it: it runs a loop until it is stopped, and is kept in rt->threads. 0, or a
  * UV_E* code; then it is freed. */
 int neap__thread_start(neap__thread *thread);
