@@ -233,6 +233,46 @@ describe("executor:map", function()
     end
   end)
 
+  it("sends items in chunks", function()
+    local function iterator(n)
+      local i = 0
+      return function()
+        i = i + 1
+        if i <= n then return i end
+      end
+    end
+    for _, n in ipairs { 0, 1, 3, 4, 7, 8, 9 } do
+      for _, source in ipairs { "list", "iterator" } do
+        local list, pool, seen = { n = n }, fake(), {}
+        for i = 1, n do list[i] = i end
+        for a, b in pool:map(function(x)
+          neap.sleep(0)
+          if x == 5 then return nil, x end
+          return x, -x
+        end, source == "list" and list or iterator(n), { chunk = 4 }) do
+          seen[#seen + 1] = { a, b }
+        end
+        assert.equal(n, #seen)
+        for i, values in ipairs(seen) do
+          assert.same(i == 5 and { false, 5 } or { i, -i }, values)
+        end
+        assert.equal((n + 3) // 4, pool.submitted)
+      end
+    end
+    local pool, seen = fake {}, {}
+    local err = catch(function()
+      for x in pool:map(function(x)
+        if x == 4 then error("four", 0) end
+        return x
+      end, { 1, 2, 3, 4, 5, 6, 7, 8, 9 }, { chunk = 2, in_flight = 5 }) do
+        assert.is_true(pool.submitted <= #seen // 2 + 2 + 1)
+        seen[#seen + 1] = x
+      end
+    end)
+    assert.equal("four", err)
+    assert.same({ 1, 2 }, seen)
+  end)
+
   it("can be used by several tasks: each takes others", function()
     local pool, sum, tasks = fake(), 0, {}
     local map = pool:map(function(x) return neap.sleep(x % 3, x) end, { 1, 2, 3, 4, 5, 6, 7 })
@@ -257,6 +297,8 @@ describe("executor:map", function()
     refused("bad option 'in_flight' to 'map' %(integer of 1 or more expected, got 0%)", print, {},
       { in_flight = 0 })
     refused("bad option 'in_flight'", print, {}, { in_flight = 1.5 })
+    refused("bad option 'chunk' to 'map' %(integer of 1 or more expected, got 0%)", print, {},
+      { chunk = 0 })
     refused("bad option 'timeout' to 'map' %(seconds, 0 or more expected, got string%)", print,
       {}, { timeout = "1" })
     refused("bad option 'timeout'", print, {}, { timeout = 0 / 0 })

@@ -179,6 +179,13 @@ describe("a ProcessPoolExecutor", function()
     end
     assert.equal(50, #seen)
     for i, square in ipairs(seen) do assert.equal(i * i, square) end
+    local n = 0
+    for square in pool:map(function(x) return x * x end, list, { chunk = 20 }) do
+      n = n + 1
+      assert.equal(n * n, square)
+    end
+    assert.equal(50, n)
+    assert.equal(53, pool._last_job)
   end)
 
   it("refuses wrong arguments", function()

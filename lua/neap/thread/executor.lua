@@ -96,7 +96,7 @@ function M.after_shutdown() return neap.Error "cannot schedule new futures after
 local Map = { __name = "neap.thread.Map" }
 Map.__index = Map
 
-local MAP_OPTIONS = { in_flight = "count", timeout = "seconds" }
+local MAP_OPTIONS = { in_flight = "count", timeout = "seconds", chunk = "count" }
 
 --- Nobody waits for it any more: it is cancelled, or its error counts as seen.
 local function drop(future)
@@ -107,6 +107,7 @@ end
 function Map:close()
   local futures, feeder = self._futures, self._feeder
   self._ended, self._futures, self._slots, self._feeder = true, {}, {}, nil
+  self._items, self._given = { n = 0 }, {}
   for future in pairs(futures) do drop(future) end
   if feeder and feeder ~= neap.current_task() then feeder:cancel() end
   self._changed:set()
@@ -114,8 +115,19 @@ end
 
 Map.__close = Map.close
 
+--- What workers call in place of `fn` where several items go out together.
+local function chunked(fn)
+  return function(items)
+    local results = { n = items.n }
+    for i = 1, items.n do
+      results[i] = table.pack(fn(table.unpack(items[i], 1, items[i].n)))
+    end
+    return results
+  end
+end
+
 --- Hands one call over to the executor. What goes wrong is raised when its turn has come.
-local function submit(self, ...)
+local function hand_over(self, ...)
   local ok, future = neap.pcall(self._executor.submit, self._executor, self._fn, ...)
   if not ok then
     self._ended, self._failure = true, { future }
@@ -127,13 +139,36 @@ local function submit(self, ...)
   self._changed:set()
 end
 
+--- Hands over the items that wait for others.
+local function hand_over_chunk(self)
+  local items = self._items
+  if items.n == 0 then return end
+  self._items = { n = 0 }
+  hand_over(self, items)
+end
+
+local function submit(self, ...)
+  if self._chunk == 1 then return hand_over(self, ...) end
+  local items = self._items
+  items.n = items.n + 1
+  items[items.n] = table.pack(...)
+  if items.n >= self._chunk then hand_over_chunk(self) end
+end
+
+--- There are no more items.
+local function at_end(self)
+  if self._chunk > 1 then hand_over_chunk(self) end
+  self._ended = true
+  self._changed:set()
+end
+
 --- Of a list: as many as there is room for.
 local function fill(self)
   local list = self._list
   while list and not self._ended and self._flying < self._limit do
     self._item = self._item + 1
     if self._item > self._count then
-      self._ended = true
+      at_end(self)
     else
       submit(self, list[self._item])
     end
@@ -147,9 +182,8 @@ local function feed_one(self, ok, first, ...)
     submit(self, first, ...)
     return not self._ended
   end
-  self._ended = true
   if not ok then self._failure = { first } end
-  self._changed:set()
+  at_end(self)
   return false
 end
 
@@ -195,17 +229,29 @@ local function results(first, ...)
   return first, ...
 end
 
+--- The results of the next item of the chunks that have come.
+local function next_of_chunk(self)
+  local chunk = self._given[1]
+  local at = (chunk.at or 0) + 1
+  chunk.at = at
+  if at == chunk.n then table.remove(self._given, 1) end
+  return table.unpack(chunk[at], 1, chunk[at].n)
+end
+
 --- The results of the next call, in the order of the list; its error is raised, and the
 --- rest cancelled. nil at the end. Waits. A first result that is nil comes as false.
 ---@async
 function Map:__call()
+  if self._given[1] then return results(next_of_chunk(self)) end
   local _rest <close> = self._guard
   local _limit <close> = self._deadline and neap.timeout_at(self._deadline)
   local future = next_slot(self)
   if future then
     if not future:done() then neap.wait { future } end
     given(self, future)
-    return results(future:await())
+    if self._chunk == 1 then return results(future:await()) end
+    table.insert(self._given, future:await())
+    return results(next_of_chunk(self))
   end
   local failure = self._failure
   if failure then
@@ -229,10 +275,15 @@ function M.map(executor, size, fn, source, options, where)
     end
   end
   options = M.check_options(options, MAP_OPTIONS, 3, where, 2)
+  local chunk = options.chunk or 1
   local self = setmetatable({
     _executor = executor,
-    _fn = fn,
-    _limit = options.in_flight or 2 * size,
+    _fn = chunk > 1 and chunked(fn) or fn,
+    _chunk = chunk,
+    _items = { n = 0 },  -- that wait for others
+    _given = {},         -- the results of chunks that have come and were not all taken
+    -- In chunks, as all that is counted.
+    _limit = options.in_flight and math.max(options.in_flight // chunk, 1) or 2 * size,
     _deadline = options.timeout and neap.get_event_loop():time() + options.timeout,
     _slots = {},      -- first to last: Futures that nobody has asked for yet
     _first = 1,

@@ -15,6 +15,9 @@ local PATIENCE = 1 -- seconds from the end of a worker's socket to its own
 local function own_command()
   local path, is_host = core.program()
   local name = path and path:match "[^/]*$"
+  if path and path:find " %(deleted%)$" then -- a newer one is in its place
+    path, name = "/proc/self/exe", name:sub(1, -11)
+  end
   if path and (is_host or name:match "^lua[%d.%-]*$") then return { path } end
   error(neap.BrokenExecutor(("'%s' is a program that process pools do not know how to start "
     .. "as a worker: give them option 'command', for example command = { \"neap\" }")

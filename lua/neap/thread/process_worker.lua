@@ -113,8 +113,10 @@ local HANDLERS = {
 function M.main()
   local stream = assert(core.channel())
   whose = ("\n  in worker process %d"):format(core.pid())
+  local loop = neap.get_event_loop()
   -- Ctrl-C is for all processes of a terminal. The pool decides what becomes of its jobs.
-  neap.get_event_loop():add_signal_handler("SIGINT", function() end)
+  loop:add_signal_handler("SIGINT", function() end)
+  loop:set_debug(false) -- here is where a job may hold the loop
   while true do
     local kind, body = frame.read(stream)
     local handler = HANDLERS[kind]

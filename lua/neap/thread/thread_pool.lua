@@ -35,8 +35,9 @@ end
 --- then, as when the loop is left early, all that is left is cancelled.
 ---@param fn function
 ---@param source table|function  a list (of n items, if it has such a field), or an iterator
----@param options? { in_flight?: integer, timeout?: number } in_flight: twice the number of
----workers if not given; timeout: seconds from now until the last result
+---@param options? { in_flight?: integer, timeout?: number, chunk?: integer } in_flight: twice
+---the number of workers (or of those times `chunk`) if not given; timeout: seconds from now
+---until the last result; chunk: how many items go out together, 1 if not given
 ---@return function results
 function Pool:map(fn, source, options)
   return executor.map(self, self._size, fn, source, options, "map")
