@@ -248,10 +248,10 @@ struct neap__loop {
   size_t nexternal;  /* parked waits that a handle or thread ends */
   size_t nshared;    /* waits armed for other threads */
   size_t nremote;    /* what other threads do for it, and else keeps it */
-  struct neap__mailbox *mailbox;         /* how others reach it, or NULL */
-  uv_poll_t bell; /* wakes it for mails, where has_bell */
-  struct neap__mail *mail;               /* to be delivered */
-  neap__call mail_call;                  /* when that is */
+  struct neap__mailbox *mailbox; /* how others reach it, or NULL */
+  uv_poll_t bell;                /* wakes it for mails, where has_bell */
+  struct neap__mail *mail;       /* to be delivered */
+  neap__call mail_call;          /* when that is */
   struct neap__job *sent, *running_jobs; /* rings */
   size_t ntasks;                         /* not done */
   uv_mutex_t mutex;                      /* guards `shared` */
