@@ -144,7 +144,54 @@ describe("Thread:cancel", function()
   end)
 end)
 
+-- A thread whose function waits for `go` when it is closed; it says what it does.
+local function slow_to_close()
+  local said, go = thread.Channel(), thread.Channel()
+  local t = thread.start(function()
+    neap.create_task(function()
+      local _, err = pcall(function() neap.Future():await() end)
+      said:try_send "the other is cancelled"
+      error(err, 0)
+    end)
+    neap.sleep(0)
+    local guard <close> = setmetatable({}, { -- luacheck: ignore
+      __close = function()
+        said:send "closing"
+        go:recv()
+        said:send "closed"
+      end,
+    })
+    said:send "ready"
+    neap.Future():await()
+  end)
+  assert.equal("ready", said:recv())
+  return t, said, go
+end
+
+describe("Thread:cancel", function()
+  it("leaves the function all the time to close what it has, and the rest alone", function()
+    local t, said, go = slow_to_close()
+    assert.is_true(t:cancel())
+    assert.equal("closing", said:recv())
+    neap.sleep(0.002) -- a stop would be there by now
+    go:send(true)
+    assert.equal("closed", said:recv())
+    assert.is_true(neap.CancelledError:is(catch(t.join, t)))
+  end)
+end)
+
 describe("Thread:stop", function()
+  it("does not cancel a second time what is closing", function()
+    local t, said, go = slow_to_close()
+    t:cancel()
+    assert.equal("closing", said:recv())
+    local task = helper.start(t.stop, t, 60)
+    assert.equal("the other is cancelled", said:recv())
+    go:send(true)
+    assert.equal("closed", said:recv())
+    assert.is_true(task:await())
+  end)
+
   it("lets a function that waits end in order", function()
     local said = thread.Channel()
     local t = thread.start(function()
@@ -265,6 +312,14 @@ describe("a thread ends with the loop that started it", function()
     ]])
     assert.equal(3, result.code)
   end)
+end)
+
+it("thread.start_loop checks its options", function()
+  assert.matches("unknown option 'nam' to 'neap.thread.start_loop'",
+    catch(thread.start_loop, { nam = "x" }))
+  assert.matches("bad option 'name'", catch(thread.start_loop, { name = 1 }))
+  assert.matches("bad option 'memory_limit'", catch(thread.start_loop, { memory_limit = 0 }))
+  assert.matches("table expected, got string", catch(thread.start_loop, "x"))
 end)
 
 it("a thread's name shows", function()

@@ -137,7 +137,8 @@ function Thread:join()
   return self._future:result()
 end
 
---- Cancels fn, as task:cancel(): CancelledError is raised where it waits.
+--- Cancels fn, as task:cancel(): CancelledError is raised where it waits, and by join. fn
+--- has all the time that it needs to close what it has opened; the thread ends with it.
 ---@param msg? string
 ---@return boolean cancelled false when it has ended already
 function Thread:cancel(msg) return self._future:cancel(msg) end
