@@ -288,7 +288,7 @@ describe("an error in a worker process", function()
     frame.LIMIT = 500
     err = catch(pool.submit, pool, print, ("x"):rep(600))
     assert.is_true(neap.LimitOverrunError:is(err))
-    assert.matches("the function and its arguments take 6%d%d bytes", err.message)
+    assert.matches("the function or its arguments take 6%d%d bytes", err.message)
     -- What a worker sends in spite of it is not read.
     err = catch(function() pool:submit(string.rep, "x", 600):await() end)
     assert.is_true(neap.BrokenExecutor:is(err))

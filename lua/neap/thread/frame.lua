@@ -8,11 +8,12 @@ M.LIMIT = 1 << 30
 
 M.VERSION = 1
 
--- To the worker: KEY (first; the version, the key that seals functions), JOB, DROP
--- (numbers of functions), CANCEL (number of the job, a packed message).
--- From it: READY (its version), STARTED, RETURNED, RAISED, CANCELLED (number of the job,
--- for the last three a packet).
-M.KEY, M.JOB, M.DROP, M.CANCEL = "K", "J", "D", "C"
+-- To the worker: KEY (first; the version, the key that seals functions), JOB (its number, that
+-- of its function, and the packed function where it is new there), ARGUMENTS (of that job,
+-- packed), DROP (numbers of functions), CANCEL (number of the job, a packed message).
+-- From it: READY (its version), STARTED (number of the job), and how the job ended, with a
+-- packet: RETURNED, RAISED, CANCELLED.
+M.KEY, M.JOB, M.ARGUMENTS, M.DROP, M.CANCEL = "K", "J", "A", "D", "C"
 M.READY, M.STARTED = "H", "S"
 M.RETURNED, M.RAISED, M.CANCELLED = "R", "E", "X"
 

@@ -164,11 +164,12 @@ end
 
 local function send_job(pool, worker, job)
   local shipped, stream = job.fn, worker.stream
+  local arguments = job.arguments -- the job may be cancelled while this waits
   local dropped, code = pool._shipping:for_worker(worker, shipped)
   if dropped then frame.write(stream, frame.DROP, dropped) end
   job.sent = true
-  frame.write(stream, frame.JOB, string.pack("<I8I8I4", job.id, shipped.number, #code), code,
-    job.arguments)
+  frame.write(stream, frame.JOB, string.pack("<I8I8", job.id, shipped.number), code)
+  frame.write(stream, frame.ARGUMENTS, arguments)
 end
 
 --- The answer to a job, as its Future's outcome.
@@ -196,17 +197,15 @@ local function await_answer(pool, worker)
       return false, body
     elseif kind == frame.READY and body == string.char(frame.VERSION) then
       worker.ready, pool._failed = true, 0
-    elseif not worker.ready or #body < 8 then
+    elseif not worker.ready then
       return false, "what no worker of this version sends"
-    elseif string.unpack("<I8", body) ~= job.id then
-      return false, "an answer to another job"
-    elseif kind == frame.STARTED then
+    elseif kind == frame.STARTED and body == string.pack("<I8", job.id) then
       job.started, job.arguments = true, nil
     elseif kind == frame.RETURNED or kind == frame.RAISED or kind == frame.CANCELLED then
-      answer(job, kind, body:sub(9))
+      answer(job, kind, body)
       return true
     else
-      return false, "an unknown frame"
+      return false, "what nobody has asked for"
     end
   end
 end
@@ -327,9 +326,10 @@ function Pool:submit(fn, ...)
   bind(self)
   local shipped = self._shipping:ship(fn)
   local arguments = packet.pack_as("argument", ...)
-  if #arguments + #shipped.code > frame.LIMIT - 20 then
-    error(neap.LimitOverrunError(("the function and its arguments take %d bytes, more than "
-      .. "can be sent to a process"):format(#arguments + #shipped.code)), 2)
+  local size = math.max(#arguments, #shipped.code + 16)
+  if size > frame.LIMIT then
+    error(neap.LimitOverrunError(("the function or its arguments take %d bytes, more than can "
+      .. "be sent to a process"):format(size)), 2)
   end
   local future = neap.Future()
   self._last_job = self._last_job + 1

@@ -10,14 +10,13 @@ local M = {}
 
 local functions = {}  -- by their numbers; their bytes, as long as they were not needed
 local running         -- the number of the job
+local called          -- that of its function
 local task            -- that runs it, once it has begun
 local doomed          -- it was cancelled before: a packet with a message
 
 local whose = "\n  in a worker process" -- a line of tracebacks
 
 -- ---- answers -------------------------------------------------------------------------
-
-local function number_of(id) return string.pack("<I8", id) end
 
 --- The bytes of an error; where it cannot cross, its text does.
 local packed_error = packet.pack_error
@@ -42,7 +41,7 @@ local function outcome(job)
   if err ~= nil then return frame.RAISED, packed_error(err, traceback_of(job)) end
   local ok, bytes = pcall(function() return packed_results(job:result()) end)
   if not ok then return frame.RAISED, packed_error(bytes) end
-  if #bytes > frame.LIMIT - 8 then
+  if #bytes > frame.LIMIT then
     return frame.RAISED, packed_error(neap.LimitOverrunError(
       ("the results take %d bytes, more than a process can send"):format(#bytes)))
   end
@@ -65,7 +64,7 @@ end
 
 local function run(stream, id, number, arguments)
   if not doomed then
-    frame.write(stream, frame.STARTED, number_of(id))
+    frame.write(stream, frame.STARTED, string.pack("<I8", id))
     stream:flush()
   end
   local kind, bytes = frame.CANCELLED, doomed
@@ -76,7 +75,7 @@ local function run(stream, id, number, arguments)
   end
   task, running, doomed = nil, nil, nil
   pcall(io.stdout.flush, io.stdout)
-  frame.write(stream, kind, number_of(id), bytes)
+  frame.write(stream, kind, bytes)
 end
 
 -- ---- requests ------------------------------------------------------------------------
@@ -87,11 +86,13 @@ local HANDLERS = {
     frame.write(stream, frame.READY, string.char(frame.VERSION))
   end,
 
-  [frame.JOB] = function(stream, body)
-    local id, number, size = string.unpack("<I8I8I4", body)
-    running = id
-    if size > 0 then functions[number] = body:sub(21, 20 + size) end
-    neap.create_task(run, stream, id, number, body:sub(21 + size))
+  [frame.JOB] = function(_, body)
+    running, called = string.unpack("<I8I8", body)
+    if #body > 16 then functions[called] = body:sub(17) end
+  end,
+
+  [frame.ARGUMENTS] = function(stream, body)
+    neap.create_task(run, stream, running, called, body)
   end,
 
   [frame.DROP] = function(_, body)
