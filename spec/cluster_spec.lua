@@ -237,6 +237,29 @@ describe("a signal", function()
   end)
 end)
 
+it("os.exit in one thread ends the program, and all threads in order #host", function()
+  local result = helper.run [[
+    local neap = require "neap"
+    local thread = require "neap.thread"
+    local ready = thread.Channel()
+    io.stdout:setvbuf "line"
+    thread.cluster(2, function(i)
+      local _guard <close> = setmetatable({}, { __close = function()
+        neap.sleep(0.02)
+        io.stdout:write "closed\n"
+      end })
+      if i == 1 then
+        ready:recv()
+        os.exit(5)
+      end
+      ready:send(true)
+      neap.Future():await()
+    end)
+    print "never"
+  ]]
+  assert.same({ "closed\nclosed\n", "", 5 }, { result.out, result.err, result.code })
+end)
+
 describe("the caller of a cluster", function()
   it("ends the threads when it is cancelled", function()
     local said = thread.Channel()

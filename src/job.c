@@ -466,10 +466,10 @@ static void deliver_request(neap__mail *mail, neap__loop *loop, lua_State *L) {
 
 static void deliver_cancel(neap__mail *mail, neap__loop *loop, lua_State *L) {
   neap__job *job = neap__container_of(mail, neap__job, cancel);
-  (void)loop;
   (void)L;
   job->cancelled = true;
-  if (job->task != NULL) {
+  /* A loop that ends has cancelled all: a second time would cut cleaning up short. */
+  if (job->task != NULL && !loop->rt->finishing) {
     job->task->told = true;
     neap_cancel(job->task, NULL);
   }
