@@ -148,10 +148,10 @@ describe("a block that fails", function()
 
   it("leaves nothing behind, wherever it is cancelled", function()
     local waits = test.cancel_sweep(function()
-      local pool <close> = pool_of(2)
+      local pool <close> = pool_of(1)
       local sum = 0
-      for x in pool:map(late, { 1, 2, 3 }) do sum = sum + x end
-      assert.equal(6, sum)
+      for x in pool:map(late, { 1, 2 }) do sum = sum + x end
+      assert.equal(3, sum)
       pcall(function() pool:submit(os.exit, 1):await() end)
       pool:submit(late, 1)
     end)
@@ -245,7 +245,7 @@ describe("a program", function()
     ]]
     assert.equal(137, result.code)
     for number in result.out:gmatch "%d+" do children.gone(number) end
-  end, "#host")
+  end)
 
   it("that is interrupted decides what becomes of its jobs", function()
     local result = helper.run [[

@@ -236,13 +236,17 @@ local function serve(pool, worker)
   end
 end
 
---- The task that serves it was cancelled, as at the end of a loop. Waits.
-local function abandon(pool, worker)
+--- The task that serves it has failed: it was cancelled, as at the end of a loop. Waits.
+local function abandon(pool, worker, err)
   remove(pool, worker)
   local job = worker.job
   if job then
     job.worker = nil
-    job.future:cancel()
+    if neap.CancelledError:is(err) then
+      job.future:cancel()
+    else
+      fail_job(job, err)
+    end
   end
   for queued in pop, pool do queued.future:cancel() end
   check_done(pool)
@@ -256,7 +260,7 @@ local function new_worker(pool)
   local worker = {}
   pool._shipping:add_worker(worker)
   worker.guard = setmetatable({}, { __close = function(_, err)
-    if err ~= nil then abandon(pool, worker) end
+    if err ~= nil then abandon(pool, worker, err) end
   end })
   pool._workers[worker] = true
   pool._nworkers = pool._nworkers + 1
