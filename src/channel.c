@@ -466,15 +466,7 @@ neap__channel *neap__channel_new(size_t capacity) {
   if (ch == NULL) return NULL;
   *ch = (neap__channel){.capacity = capacity};
   neap__shared_init(&ch->shared, &neap__channel_type);
-  pthread_mutexattr_t how;
-  bool made = pthread_mutexattr_init(&how) == 0;
-  if (!made) return neap__share_alloc(ch, 0);
-#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
-  pthread_mutexattr_settype(&how, PTHREAD_MUTEX_ADAPTIVE_NP);
-#endif
-  made = pthread_mutex_init(&ch->mutex, &how) == 0;
-  pthread_mutexattr_destroy(&how);
-  return made ? ch : neap__share_alloc(ch, 0);
+  return uv_mutex_init(&ch->mutex) == 0 ? ch : neap__share_alloc(ch, 0);
 }
 
 /* A packet goes. Channels for which that was the last reference join the list: they may
@@ -509,7 +501,7 @@ static void destroy(neap__shared *shared) {
     for (size_t i = 0; i < ch->count; i++)
       free_packet(&slot(ch, i)->packet, &list);
     neap__share_alloc(ch->ring, 0);
-    pthread_mutex_destroy(&ch->mutex);
+    uv_mutex_destroy(&ch->mutex);
     neap__share_alloc(ch, 0);
   }
 }

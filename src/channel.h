@@ -140,10 +140,10 @@ int neap__parked_over(neap__parked *parked);
 void neap__parked_unref(neap__parked *parked);
 
 static inline void neap__channel_lock(neap__channel *ch) {
-  pthread_mutex_lock(&ch->mutex);
+  uv_mutex_lock(&ch->mutex);
 }
 static inline void neap__channel_unlock(neap__channel *ch) {
-  pthread_mutex_unlock(&ch->mutex);
+  uv_mutex_unlock(&ch->mutex);
 }
 
 /* ---- chancall.c, select.c --------------------------------------------------------- */
