@@ -92,9 +92,8 @@ describe("submit", function()
 
   it("refuses what cannot cross", function()
     local pool <close> = thread.ThreadPoolExecutor(1)
-    assert.matches("argument 2%.x: a coroutine",
-      catch(pool.submit, pool, print, 1, { x = coroutine.create(print) })
-      :gsub("argument 3", "argument 2"))
+    local err = catch(function() pool:submit(print, 1, { x = coroutine.create(print) }) end)
+    assert.matches("^spec/thread_pool_spec%.lua:%d+: argument %d%.x: a coroutine", err)
     local co = coroutine.create(print)
     assert.matches("argument 1", catch(pool.submit, pool, function() return co end))
     assert.matches("function expected, got nil", catch(pool.submit, pool))

@@ -484,9 +484,12 @@ static void lose_cancel(neap__mail *mail) {
 
 int neap__raise_here(lua_State *L) {
   if (lua_type(L, -1) == LUA_TSTRING) {
-    luaL_where(L, 1);
-    lua_insert(L, -2);
-    lua_concat(L, 2);
+    const neap__site *site = neap__site_at(L, neap_of(L), 1);
+    if (site != NULL) {
+      lua_pushfstring(L, "%s:%d: ", site->source, site->line);
+      lua_insert(L, -2);
+      lua_concat(L, 2);
+    }
   }
   return lua_error(L);
 }
