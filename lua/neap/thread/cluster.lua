@@ -22,7 +22,7 @@ local function start(fn, ...)
   local ok, one, err = neap.pcall(thread.start, fn, ...)
   if ok then return one, err end
   if type(one) == "string" then one = one:gsub("argument 1", "argument 2", 1) end
-  error(one, 3)
+  error(one, 0)
 end
 
 local function join(one)
