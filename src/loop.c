@@ -317,6 +317,20 @@ static int l_report_lost(lua_State *L) {
   return 0;
 }
 
+/* Its object is of no use any more, and the struct will be used again. */
+static void forget_object(neap__loop *loop, lua_State *L) {
+  neap__push_loop(L, loop);
+  neap__loop_object *object = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  loop->spare = true;
+  if (object == NULL) return; /* it never became a Loop object */
+  object->loop = NULL;
+  neap__reg_get(L, NEAP__R_LOOPS);
+  lua_pushboolean(L, 0); /* the key stays, so that this cannot fail */
+  lua_rawsetp(L, -2, loop);
+  lua_pop(L, 1);
+}
+
 int neap__loop_close(neap__loop *loop, lua_State *L) {
   neap_runtime *rt = loop->rt;
   int forced = 0;
@@ -357,16 +371,7 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   loop->heap_cap = 0;
   uv_mutex_destroy(&loop->mutex);
   if (rt->loop == loop) rt->loop = NULL;
-  neap__push_loop(L, loop);
-  neap__loop_object *object = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  loop->spare = true;
-  if (object == NULL) return forced; /* it never became a Loop object */
-  object->loop = NULL;               /* the struct will be used again */
-  neap__reg_get(L, NEAP__R_LOOPS);
-  lua_pushboolean(L, 0); /* the key stays, so that this cannot fail */
-  lua_rawsetp(L, -2, loop);
-  lua_pop(L, 1);
+  forget_object(loop, L);
   return forced;
 }
 
