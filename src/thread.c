@@ -114,73 +114,11 @@ static void on_unhandled(void *ud, const char *message, const char *text) {
   send_report(ud, message, text, strlen(text));
 }
 
-/* ---- os.exit: the program's, so it is done where the thread was started ---------- */
-
-typedef struct exit_mail {
-  neap__mail mail;
-  int code;
-  bool close;
-} exit_mail;
-
-static void free_exit(neap__mail *mail) {
-  neap__share_alloc(neap__container_of(mail, exit_mail, mail), 0);
-}
-
-/* exit_mail (light userdata): os.exit is the loop's next callback. */
-static int l_plan_exit(lua_State *L) {
-  const exit_mail *m = lua_touserdata(L, 1);
-  neap_runtime *rt = neap_of(L);
-  lua_getglobal(L, "os");
-  lua_getfield(L, -1, "exit");
-  lua_pushinteger(L, m->code);
-  lua_pushboolean(L, m->close);
-  neap__handle *handle = neap__handle_new(L, rt, rt->running, 2);
-  handle->slot = neap__anchor(L, rt);
-  neap__ready(rt->running, &handle->item);
-  return 0;
-}
-
-static void deliver_exit(neap__mail *mail, neap__loop *loop, lua_State *L) {
-  (void)loop;
-  if (lua_checkstack(L, 2)) {
-    lua_pushcfunction(L, l_plan_exit);
-    lua_pushlightuserdata(L, neap__container_of(mail, exit_mail, mail));
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
-  }
-  free_exit(mail);
-}
-
-/* os.exit([code [, close]]), in a thread. */
-static int l_exit(lua_State *L) {
-  int code = lua_isboolean(L, 1)
-                 ? (lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE)
-                 : (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
-  neap_runtime *rt = neap_of(L);
-  exit_mail *m = neap__share_alloc(NULL, sizeof *m);
-  if (m == NULL) return luaL_error(L, "not enough memory");
-  *m = (exit_mail){.mail = {NULL, deliver_exit, free_exit},
-                   .code = code,
-                   .close = lua_toboolean(L, 2)};
-  neap__post(rt->self->home, &m->mail);
-  int results = neap_exit(L); /* ends this thread */
-  return results == UV_EINVAL ? 0 : results;
-}
-
 /* ---- in the thread ------------------------------------------------------------- */
-
-/* What a thread's Lua state has that others have not. */
-static int l_set_up(lua_State *L) {
-  lua_gc(L, LUA_GCGEN, 0, 0); /* as in lua */
-  if (lua_getglobal(L, "os") == LUA_TTABLE) {
-    lua_pushcfunction(L, l_exit);
-    lua_setfield(L, -2, "exit");
-  }
-  return 0;
-}
 
 static void run(neap__thread *t, neap_runtime *rt) {
   lua_State *L = neap_lua(rt);
-  lua_pushcfunction(L, l_set_up);
+  lua_pushcfunction(L, neap__l_thread_set_up);
   bool failed = lua_pcall(L, 0, 0, 0) != LUA_OK;
   if (failed) lua_pop(L, 1);
   neap__loop *loop = failed ? NULL : neap__current_loop(rt);
@@ -397,14 +335,18 @@ static void lose_end(neap__mail *mail) {
   neap__thread_unref(neap__container_of(mail, neap__thread, stop_mail));
 }
 
+/* The mail is not on its way. */
+static void ask(neap__thread *t) {
+  neap__thread_ref(t);
+  neap__post(t->box, &t->stop_mail);
+}
+
 void neap__thread_stop(neap__thread *t) {
   uv_mutex_lock(&t->mutex);
   bool first = !t->asked;
   t->asked = true;
   uv_mutex_unlock(&t->mutex);
-  if (!first) return;
-  neap__thread_ref(t);
-  neap__post(t->box, &t->stop_mail);
+  if (first) ask(t);
 }
 
 /* ---- join ---------------------------------------------------------------------------- */
@@ -451,30 +393,13 @@ static bool wait_for_end(neap__thread *t, int64_t ns) {
   return ended;
 }
 
-/* Whether its loop knows that it is to end. */
+/* Whether its loop has heard that it is to end, since it was asked or looked at. */
 static bool has_heard(neap__thread *t) {
   uv_mutex_lock(&t->mutex);
   bool heard = t->heard;
+  t->heard = false;
   uv_mutex_unlock(&t->mutex);
   return heard;
-}
-
-/* It was asked. What it runs has until `until` to end; but where it does not even come
- * back to its loop, that is for nothing. Whether it has ended. */
-static bool end_thread(const neap_runtime *rt, neap__thread *t, int64_t until,
-                       int64_t hear_until) {
-  for (;;) { /* in pieces: somebody may want this runtime to end at once */
-    int64_t now = (int64_t)uv_hrtime();
-    int64_t left = (has_heard(t) ? until : hear_until) - now;
-    if (left <= 0 || atomic_load(&rt->interrupt) != 0) break;
-    if (wait_for_end(t, left < INSIST_EVERY ? left : INSIST_EVERY)) return true;
-  }
-  int64_t end = (int64_t)uv_hrtime() + INSIST_FOR;
-  while ((int64_t)uv_hrtime() < end) {
-    neap__thread_interrupt(t);
-    if (wait_for_end(t, INSIST_EVERY)) return true;
-  }
-  return false;
 }
 
 static void leave_alone(neap_runtime *rt, neap__thread *t) {
@@ -489,22 +414,59 @@ static void leave_alone(neap_runtime *rt, neap__thread *t) {
 #endif
 }
 
-void neap__threads_end(neap__loop *loop) {
+/* Looks at one that was asked. What it runs has until `until` to end; but where it does not
+ * come back to its loop for as long as `hear`, that is for nothing: it is asked again and
+ * again. Then it is interrupted, for a while. Whether there is still hope. */
+static bool press(const neap_runtime *rt, neap__thread *t, int64_t until,
+                  int64_t hear) {
+  int64_t now = (int64_t)uv_hrtime();
+  if (t->insist_until == 0) {
+    if (has_heard(t)) {
+      t->hear_until = now + hear;
+      ask(t);
+    }
+    /* Somebody may want this runtime to end at once. */
+    if (now < until && now < t->hear_until && atomic_load(&rt->interrupt) == 0)
+      return true;
+    t->insist_until = now + INSIST_FOR;
+  }
+  if (now >= t->insist_until) return false;
+  neap__thread_interrupt(t);
+  return true;
+}
+
+/* Those that have ended, or are hopeless, are let go; the first of the others, or NULL. */
+static neap__thread *sift(neap__loop *loop, int64_t until, int64_t hear) {
   neap_runtime *rt = loop->rt;
-  loop->ending = true;
-  for (neap__thread *t = rt->threads; t != NULL; t = t->next)
-    if (t->home_loop == loop) neap__thread_stop(t);
-  int64_t now = (int64_t)uv_hrtime(), grace = neap__to_ns(rt->grace);
-  int64_t hear = grace < HEAR_FOR ? grace : HEAR_FOR;
+  neap__thread *first = NULL;
   for (neap__thread *t = rt->threads, *next; t != NULL; t = next) {
     next = t->next;
     if (t->home_loop != loop) continue;
-    if (end_thread(rt, t, now + grace, now + hear)) {
+    if (wait_for_end(t, 0)) {
       join_now(t);
+    } else if (press(rt, t, until, hear)) {
+      if (first == NULL) first = t;
+      continue;
     } else {
       t->joined = true;
       leave_alone(rt, t);
     }
     forget(rt, t);
   }
+  return first;
+}
+
+void neap__threads_end(neap__loop *loop) {
+  neap_runtime *rt = loop->rt;
+  neap__thread *first;
+  int64_t now = (int64_t)uv_hrtime(), grace = neap__to_ns(rt->grace);
+  int64_t hear = grace < HEAR_FOR ? grace : HEAR_FOR;
+  loop->ending = true;
+  for (neap__thread *t = rt->threads; t != NULL; t = t->next) {
+    if (t->home_loop != loop) continue;
+    t->hear_until = now + hear;
+    neap__thread_stop(t);
+  }
+  while ((first = sift(loop, now + grace, hear)) != NULL)
+    wait_for_end(first, INSIST_EVERY);
 }

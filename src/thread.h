@@ -27,7 +27,7 @@ struct neap__thread {
   uv_mutex_t mutex; /* guards what follows */
   uv_cond_t cond;   /* `ended` was set */
   bool asked;       /* stop_mail is on its way, or was delivered */
-  bool heard;       /* it was delivered */
+  bool heard;       /* it was delivered, and may be sent again */
   neap_runtime *rt; /* while it can be interrupted, or NULL */
   bool ended;
   /* of the runtime that started it */
@@ -35,6 +35,7 @@ struct neap__thread {
   neap__loop *home_loop; /* where those wait who join it */
   neap__waitq joiners;
   bool joined;
+  int64_t hear_until, insist_until; /* see neap__threads_end; 0: not yet */
 };
 
 /* Makes a thread that belongs to this loop; NULL when there is no memory. [-0, +0, m] */
@@ -55,6 +56,9 @@ void neap__thread_interrupt(neap__thread *thread);
 int neap__thread_join(lua_State *L, neap_runtime *rt, neap__thread *thread);
 /* Ends those that the loop has started: asks, waits for its grace, interrupts. */
 void neap__threads_end(neap__loop *loop);
+
+/* threados.c: what a thread's Lua state has that others have not: a lua_CFunction. */
+int neap__l_thread_set_up(lua_State *L);
 
 /* interrupt.c: code that does not wait, in another thread */
 
