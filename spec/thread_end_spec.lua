@@ -72,12 +72,13 @@ local ENDS = {
   ["os.exit"] = { 5, "os.exit(5)", stock = 5 },
   ["os.exit that closes"] = { 6, "os.exit(6, true)", stock = 6 },
   ["os.exit in a task"] = { 7, "neap.create_task(os.exit, 7) neap.sleep(100)" },
-  ["SIGTERM"] = { 143, "io.popen('kill -TERM $PPID'):close() neap.sleep(100)", stock = 143 },
-  ["SIGINT"] = {
-    130, "io.popen('kill -INT $PPID'):close() neap.sleep(100)", stock = 1, log = "neap",
+  SIGTERM = {
+    signal = true, 143, "kill('TERM') neap.sleep(100)", stock = 143 },
+  SIGINT = {
+    signal = true, 130, "kill('INT') neap.sleep(100)", stock = 1, log = "neap",
   },
   ["SIGINT in a thread's time"] = {
-    130, "io.popen('kill -INT $PPID'):close() while true do end", stock = 1, log = "neap",
+    signal = true, 130, "kill('INT') while true do end", stock = 1, log = "neap",
   },
 }
 
@@ -86,6 +87,9 @@ local neap = require "neap"
 local thread = require "neap.thread"
 local go = thread.Channel()
 local function begin(fn) t = thread.start(fn) end
+local function kill(name) -- io.popen would wait for who reads standard input
+  require "neap.process".run { "sh", "-c", "kill -" .. name .. " $PPID" }
+end
 local function main()
   %s
   go:recv()
@@ -167,8 +171,26 @@ local function case(command, choose)
   assert.equal("", table.concat(failures, "\n"))
 end
 
+local function host(lua, loaded)
+  return { lua, "-e", ("package.cpath = %q"):format(loaded .. "/?.so;" .. package.cpath) }
+end
+
 describe("a program ends while its threads are at something #slow #host", function()
-  it("with its exit code, soon, and says what is to be said", function()
-    case({ helper.host }, function(ending) return ending[1] end)
+  it("by its own will", function()
+    case({ helper.host }, function(ending) return not ending.signal and ending[1] end)
+  end)
+
+  it("by a signal", function()
+    case({ helper.host }, function(ending) return ending.signal and ending[1] end)
+  end)
+
+  local build = os.getenv "NEAP_BUILD"
+  if not build or build:find "san" then return end
+  it("in lua5.4", function()
+    case(host("lua5.4", build), function(ending) return not ending.signal and ending.stock end)
+  end)
+
+  it("in lua5.4, by a signal", function()
+    case(host("lua5.4", build), function(ending) return ending.signal and ending.stock end)
   end)
 end)

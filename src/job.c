@@ -169,9 +169,18 @@ static int l_settle(lua_State *L) {
   return 0;
 }
 
+static bool is_interrupt(lua_State *L, int index) {
+  return neap__error_is(L, index, NEAP__SYSTEMEXIT) ||
+         neap__error_is(L, index, NEAP__KEYBOARDINTERRUPT);
+}
+
 /* Future, error: what went wrong on the way is its outcome. */
 static int l_settle_error(lua_State *L) {
   lua_settop(L, 2);
+  if (is_interrupt(L, 2)) { /* of this thread, which is to end */
+    neap__complete(lua_touserdata(L, 1), NEAP__CANCELLED);
+    return 0;
+  }
   lua_pushnil(L);
   neap__fail_future(L, neap_of(L), 1);
   return 0;
@@ -286,8 +295,7 @@ static int l_pack_outcome(lua_State *L) {
     neap__seen(future);
     lua_settop(L, 2);
     lua_getiuservalue(L, 2, NEAP__OUTCOME);
-    if (neap__error_is(L, 3, NEAP__SYSTEMEXIT) ||
-        neap__error_is(L, 3, NEAP__KEYBOARDINTERRUPT)) {
+    if (is_interrupt(L, 3)) {
       job->outcome = NEAP__JOB_BROKEN; /* it was not its own */
       job->reason = "the thread was interrupted while it ran this";
       break;

@@ -393,13 +393,22 @@ static bool wait_for_end(neap__thread *t, int64_t ns) {
   return ended;
 }
 
-/* Whether its loop has heard that it is to end, since it was asked or looked at. */
+/* Whether it has shown since it was last looked at that it is about to end. */
 static bool has_heard(neap__thread *t) {
   uv_mutex_lock(&t->mutex);
-  bool heard = t->heard;
-  t->heard = false;
+  bool heard = t->heard, alive = heard || t->ending;
+  t->heard = t->ending = false;
   uv_mutex_unlock(&t->mutex);
-  return heard;
+  if (heard) ask(t); /* once more */
+  return alive;
+}
+
+/* This thread, if it is one of ours, waits for the end of its own. */
+static void show_life(const neap_runtime *rt) {
+  if (rt->self == NULL) return;
+  uv_mutex_lock(&rt->self->mutex);
+  rt->self->ending = true;
+  uv_mutex_unlock(&rt->self->mutex);
 }
 
 static void leave_alone(neap_runtime *rt, neap__thread *t) {
@@ -421,10 +430,7 @@ static bool press(const neap_runtime *rt, neap__thread *t, int64_t until,
                   int64_t hear) {
   int64_t now = (int64_t)uv_hrtime();
   if (t->insist_until == 0) {
-    if (has_heard(t)) {
-      t->hear_until = now + hear;
-      ask(t);
-    }
+    if (has_heard(t)) t->hear_until = now + hear;
     /* Somebody may want this runtime to end at once. */
     if (now < until && now < t->hear_until && atomic_load(&rt->interrupt) == 0)
       return true;
@@ -467,6 +473,8 @@ void neap__threads_end(neap__loop *loop) {
     t->hear_until = now + hear;
     neap__thread_stop(t);
   }
-  while ((first = sift(loop, now + grace, hear)) != NULL)
+  while ((first = sift(loop, now + grace, hear)) != NULL) {
+    show_life(rt);
     wait_for_end(first, INSIST_EVERY);
+  }
 }

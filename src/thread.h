@@ -28,6 +28,7 @@ struct neap__thread {
   uv_cond_t cond;   /* `ended` was set */
   bool asked;       /* stop_mail is on its way, or was delivered */
   bool heard;       /* it was delivered, and may be sent again */
+  bool ending;      /* a sign of life while it ends threads of its own */
   neap_runtime *rt; /* while it can be interrupted, or NULL */
   bool ended;
   /* of the runtime that started it */
