@@ -283,7 +283,7 @@ describe("the caller of a cluster", function()
     assert.is_true(neap.TimeoutError:is(err))
   end)
 
-  it("leaves them behind when it is cancelled again, to end with the loop", function()
+  it("leaves them behind when it is cancelled again, to end with the loop #stuck", function()
     local loop = neap.new_event_loop()
     loop:run_until_complete(function()
       local task = started(2, function() while true do end end)

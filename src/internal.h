@@ -278,6 +278,7 @@ struct neap__loop {
   bool has_bell;
   bool lent, closed, running, stopping, debug, in_turn;
   bool ending; /* is about to be closed: takes no more threads */
+  bool known;  /* other threads may have a handle of it */
   bool spare;  /* closed to the end: the struct may be used again */
 };
 
@@ -629,9 +630,17 @@ void neap__turn_ready(neap__loop *loop, lua_State *L);
 void neap__turn(neap__loop *loop, lua_State *L, int64_t wait);
 /* Whether something can still happen without outside help. */
 bool neap__alive(const neap__loop *loop);
-/* Whether something could still wake who waits: that, or the handler of a signal. */
+/* thread.c: whether the runtime has started threads that have code of their own to run,
+ * not just jobs of a pool, whose ends are awaited. */
+bool neap__threads_may_call(const neap_runtime *rt);
+/* Whether callbacks may come that nobody waits for: of signals, or from other threads. */
+static inline bool neap__may_hear(const neap__loop *loop) {
+  return loop->nhandlers > 0 ||
+         (loop->known && neap__threads_may_call(loop->rt));
+}
+/* Whether something could still wake who waits: that, or one of those. */
 static inline bool neap__may_wake(const neap__loop *loop) {
-  return loop->nhandlers > 0 || neap__alive(loop);
+  return neap__may_hear(loop) || neap__alive(loop);
 }
 /* Whether the loop keeps libuv going although nothing but signals can come. */
 void neap__hold(neap__loop *loop, bool hold);

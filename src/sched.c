@@ -152,10 +152,10 @@ static void poll_events(neap__loop *loop, int64_t wait) {
     loop->before_poll(loop);
     if (loop->nready > 0) wait = 0;
   }
-  bool hold = wait == 0
-                  ? loop->signals != NULL || loop->mailbox != NULL
-                  : loop->nhandlers > 0 && (loop->ntasks > 0 || loop->awaited ||
-                                            loop->rt->root.wait != NULL);
+  bool hold =
+      wait == 0 ? loop->signals != NULL || loop->mailbox != NULL
+                : neap__may_hear(loop) && (loop->ntasks > 0 || loop->awaited ||
+                                           loop->rt->root.wait != NULL);
   if (hold) neap__hold(loop, true);
   if (wait == 0) {
     uv_run(loop->uv, UV_RUN_NOWAIT);

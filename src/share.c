@@ -100,6 +100,7 @@ neap__shared *neap__shared_at(lua_State *L, neap_runtime *rt, int index) {
     if (loop == NULL) return NULL;
     neap__mailbox *box = neap__mailbox_of(loop);
     if (box == NULL) luaL_error(L, "not enough memory");
+    loop->known = true;
     return &box->shared;
   }
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
