@@ -172,9 +172,16 @@ neap__loop *neap__mailbox_here(neap__mailbox *box, const neap_runtime *rt) {
 
 bool neap__mailbox_is_closed(neap__mailbox *box) {
   uv_mutex_lock(&box->mutex);
-  bool closed = box->closed;
+  bool closed = box->closed || box->ending;
   uv_mutex_unlock(&box->mutex);
   return closed;
+}
+
+void neap__mailbox_end(neap__loop *loop) {
+  if (loop->mailbox == NULL) return;
+  uv_mutex_lock(&loop->mailbox->mutex);
+  loop->mailbox->ending = true;
+  uv_mutex_unlock(&loop->mailbox->mutex);
 }
 
 void neap__post(neap__mailbox *box, neap__mail *mail) {

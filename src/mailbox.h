@@ -29,6 +29,7 @@ struct neap__mailbox {
   neap__loop *loop;    /* NULL: not there yet, or closed */
   neap__mail *head, *tail;
   bool closed; /* takes nothing any more */
+  bool ending; /* is about to be: for those who would begin something new */
   bool rung;   /* the loop was told of what there is */
   int fd;      /* an eventfd that it watches, or -1 */
 };
@@ -46,7 +47,10 @@ void neap__mailbox_detach(neap__loop *loop);
 neap__mailbox *neap__mailbox_of(neap__loop *loop);
 /* Its loop when that is one of this runtime (whose thread calls), else NULL. */
 neap__loop *neap__mailbox_here(neap__mailbox *box, const neap_runtime *rt);
+/* Or about to be: nothing new is to be sent. */
 bool neap__mailbox_is_closed(neap__mailbox *box);
+/* From now on the loop's is about to be closed. Outcomes and ends still come. */
+void neap__mailbox_end(neap__loop *loop);
 /* remote.c: the class of handles for loops of others. [-0, +0, m] */
 void neap__remote_open(lua_State *L, neap_runtime *rt);
 /* Posts, from any thread. When the box is closed, mail->lost is called at once. */

@@ -240,7 +240,7 @@ static void worker_gone(neap__thread *t, neap_runtime *rt) {
   pool *p = w->pool;
   uv_mutex_lock(&p->mutex);
   leave_idle(p, w);
-  bool began = w->loop != NULL;
+  bool began = w->loop != NULL || t->asked; /* to end, before it could */
   uv_mutex_unlock(&p->mutex);
   p->alive--;
   neap__job *job;
@@ -356,7 +356,14 @@ static int l_submit(lua_State *L) {
   if (p->closed) return 0;
   neap__code *code = code_of(L, rt);
   lua_replace(L, 2); /* the code's object, in the place of the function */
+  bool gap = n > 2;
+  if (gap) { /* errors count the arguments from the function on */
+    lua_pushnil(L);
+    lua_insert(L, 3);
+    n++;
+  }
   neap__job *job = neap__job_of(L, rt, code, 3, n - 2);
+  job->gap = gap;
   job->pool = neap__shared_ref(&p->shared); /* as long as it may be withdrawn */
   job->withdraw = withdraw;
   neap__job_ref(job);

@@ -114,14 +114,17 @@ static int l_is_closed(lua_State *L) {
   return 1;
 }
 
+static int not_ours(lua_State *L) {
+  return luaL_error(L, "the loop's thread was not started here");
+}
+
 /* loop:join(): waits until its thread, which this runtime has started, has ended. */
 static int l_join(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   neap__mailbox *box = self(L);
   neap__thread *t = neap__thread_of(rt, box);
   if (t != NULL) return neap__thread_join(L, rt, t);
-  if (!neap__mailbox_is_closed(box))
-    return luaL_error(L, "the loop's thread was not started here");
+  if (!neap__mailbox_is_closed(box)) return not_ours(L);
   neap__check_again(rt, L, "join");
   return 0;
 }
@@ -129,8 +132,9 @@ static int l_join(lua_State *L) {
 /* loop:close(): stops it and waits for the end of its thread. */
 static int l_close(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
-  neap__thread *t = neap__thread_of(rt, self(L));
-  if (t == NULL) return 0;
+  neap__mailbox *box = self(L);
+  neap__thread *t = neap__thread_of(rt, box);
+  if (t == NULL) return neap__mailbox_is_closed(box) ? 0 : not_ours(L);
   lua_settop(L, 1);
   neap__thread_stop(t);
   return neap__thread_join(L, rt, t);
@@ -148,6 +152,11 @@ static int l_tostring(lua_State *L) {
   return 1;
 }
 
+/* For reports: whose end a join waits for. */
+static void push_joined(lua_State *L, const void *object) {
+  lua_pushfstring(L, "thread '%s'", ((const neap__thread *)object)->name);
+}
+
 void neap__remote_open(lua_State *L, neap_runtime *rt) {
   static const luaL_Reg methods[] = {
       {"call_soon_threadsafe", l_call_soon_threadsafe},
@@ -160,6 +169,8 @@ void neap__remote_open(lua_State *L, neap_runtime *rt) {
       {"__tostring", l_tostring},
       {NULL, NULL},
   };
+  static const neap__teller teller = {.push = push_joined};
+  neap__set_teller(rt, NEAP__K_THREAD, &teller);
   neap__new_class(L, rt, NEAP__K_REMOTE, "neap.RemoteLoop", methods);
   lua_pop(L, 1);
 }

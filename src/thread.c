@@ -475,6 +475,7 @@ void neap__threads_end(neap__loop *loop) {
   int64_t now = (int64_t)uv_hrtime(), grace = neap__to_ns(rt->grace);
   int64_t hear = grace < HEAR_FOR ? grace : HEAR_FOR;
   loop->ending = true;
+  neap__mailbox_end(loop); /* nobody is to wait for what it will not do */
   for (neap__thread *t = rt->threads; t != NULL; t = t->next) {
     if (t->home_loop != loop) continue;
     t->hear_until = now + hear;

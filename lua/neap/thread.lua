@@ -170,6 +170,7 @@ function Thread:stop(grace)
     core.interrupt(self.loop)
     neap.wait({ join }, { timeout = INSIST })
   end
+  join:result() -- or why it could not be waited for
   return in_time
 end
 
