@@ -465,7 +465,8 @@ static void lose_request(neap__mail *mail) {
 }
 
 static void deliver_request(neap__mail *mail, neap__loop *loop, lua_State *L) {
-  if (loop->ending) { /* its tasks have been cancelled, no more can begin */
+  if (loop->ending ||
+      loop->rt->finishing) { /* its tasks are cancelled: no more begin */
     lose_request(mail);
   } else {
     neap__job_run(neap__container_of(mail, neap__job, request), loop, L);

@@ -38,13 +38,17 @@ neap__mailbox *neap__mailbox_new(void) {
   return box;
 }
 
-/* In the ready list of its loop: what had come by then. */
+#define BATCH                                                                  \
+  1000 /* mails in a turn: timers and tasks are to have their time */
+
+/* In the ready list of its loop: what had come by then. What is too much waits for the
+ * next turn, and what comes meanwhile in the box. */
 static void deliver(neap__call *call) {
   neap__loop *loop = neap__container_of(call, neap__loop, mail_call);
   neap__mail *mail = loop->mail;
   lua_State *L = loop->rt->L;
   loop->mail = NULL;
-  while (mail != NULL) {
+  for (int n = 0; mail != NULL && (n < BATCH || loop->closed); n++) {
     neap__mail *next = mail->next;
     if (loop->closed) {
       mail->lost(mail);
@@ -54,21 +58,24 @@ static void deliver(neap__call *call) {
     }
     mail = next;
   }
+  loop->mail = mail;
+  if (mail != NULL) {
+    neap__ready(loop, &loop->mail_call.item);
+  } else {
+    neap__mail_arrived(loop);
+  }
 }
 
 void neap__mail_arrived(neap__loop *loop) {
   neap__mailbox *box = loop->mailbox;
-  if (box == NULL) return;
+  if (box == NULL || loop->mail != NULL) return; /* first what there is */
   uv_mutex_lock(&box->mutex);
   box->rung = false;
   neap__mail *head = box->head;
   box->head = box->tail = NULL;
   uv_mutex_unlock(&box->mutex);
   if (head == NULL) return;
-  neap__mail **end = &loop->mail;
-  while (*end != NULL)
-    end = &(*end)->next;
-  *end = head;
+  loop->mail = head;
   neap__ready(loop, &loop->mail_call.item);
 }
 
@@ -78,9 +85,9 @@ void neap__mail_flush(neap__loop *loop, lua_State *L) {
   neap__loop *running = rt->running;
   (void)L;
   neap__mail_arrived(loop);
-  if (loop->mail == NULL) return;
   neap__set_running(rt, loop);
-  deliver(&loop->mail_call);
+  while (loop->mail != NULL)
+    deliver(&loop->mail_call);
   neap__set_running(rt, running);
   rt->current = current;
 }
