@@ -188,7 +188,8 @@ it("a loop that ends begins no job that comes late", function()
     for _ = 1, 3 do
       thread.start(function()
         while true do
-          local future = neap.run_coroutine_threadsafe(neap.sleep, home, 100)
+          local ok, future = pcall(neap.run_coroutine_threadsafe, neap.sleep, home, 100)
+          if not ok then break end -- it is closed
           future:add_done_callback(function() pcall(future.exception, future) end)
           neap.sleep(0)
         end
