@@ -3,7 +3,7 @@
  * deadlock.c - the report of a loop on which nothing can happen any more: who waits,
  * where, for what, and whether they wait for each other in a circle.
  */
-#include "internal.h"
+#include "thread.h"
 
 #include <string.h>
 
@@ -148,6 +148,7 @@ static void push_message(lua_State *L, const neap__scene *scene,
         (int)loop->heap_len, loop->heap_len == 1 ? "deadline" : "deadlines");
     luaL_addvalue(&b);
   }
+  neap__stuck_list(L, &b, loop);
   luaL_pushresult(&b);
 }
 

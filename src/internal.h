@@ -276,6 +276,8 @@ struct neap__loop {
   bool awaited;         /* somebody waits for the end of its run */
   bool due_soon;        /* a deadline was armed that is due about now */
   bool has_bell;
+  bool look_stuck; /* a thread that it has started may be stuck */
+  unsigned char looks; /* how often that is to be asked again soon */
   bool lent, closed, running, stopping, debug, in_turn;
   bool ending; /* is about to be closed: takes no more threads */
   bool known;  /* other threads may have a handle of it */
@@ -629,7 +631,7 @@ void neap__turn_ready(neap__loop *loop, lua_State *L);
 /* Runs what was ready, then polls, waiting at most `wait` ns (-1: no limit). */
 void neap__turn(neap__loop *loop, lua_State *L, int64_t wait);
 /* Whether something can still happen without outside help. */
-bool neap__alive(const neap__loop *loop);
+bool neap__alive(neap__loop *loop);
 /* thread.c: whether the runtime has started threads that have code of their own to run,
  * not just jobs of a pool, whose ends are awaited. */
 bool neap__threads_may_call(const neap_runtime *rt);
@@ -639,7 +641,7 @@ static inline bool neap__may_hear(const neap__loop *loop) {
          (loop->known && neap__threads_may_call(loop->rt));
 }
 /* Whether something could still wake who waits: that, or one of those. */
-static inline bool neap__may_wake(const neap__loop *loop) {
+static inline bool neap__may_wake(neap__loop *loop) {
   return neap__may_hear(loop) || neap__alive(loop);
 }
 /* Whether the loop keeps libuv going although nothing but signals can come. */

@@ -202,6 +202,7 @@ void neap__post(neap__mailbox *box, neap__mail *mail) {
       box->head = mail;
     }
     box->tail = mail;
+    box->posted++;
     mail = NULL;
     if (box->loop != NULL && !box->rung) {
       box->rung = true;

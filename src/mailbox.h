@@ -28,6 +28,7 @@ struct neap__mailbox {
   uv_mutex_t mutex;    /* guards what follows */
   neap__loop *loop;    /* NULL: not there yet, or closed */
   neap__mail *head, *tail;
+  uint64_t posted; /* how many were, in all */
   bool closed; /* takes nothing any more */
   bool ending; /* is about to be: for those who would begin something new */
   bool rung;   /* the loop was told of what there is */

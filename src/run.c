@@ -205,7 +205,8 @@ int neap_run(neap_runtime *rt) {
     atomic_store(&rt->interrupt, 0);
     return UV_EINTR;
   }
-  if (status == NEAP_EDEADLK && loop->ntasks == 0) return 0;
+  if (status == NEAP_EDEADLK && loop->ntasks == 0 && loop->nremote == 0)
+    return 0;
   if (status == NEAP_EDEADLK && lua_checkstack(rt->L, 3)) {
     lua_pushcfunction(rt->L, l_report_deadlock);
     lua_pushlightuserdata(rt->L, loop);

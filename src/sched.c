@@ -6,7 +6,7 @@
  * libuv look for events: what becomes ready meanwhile waits for the next turn, so no
  * busy task can starve I/O. This file is the only caller of lua_resume on a task.
  */
-#include "internal.h"
+#include "thread.h"
 
 /* How long turns follow each other without a look at the operating system and at the
  * deadlines, while tasks are ready. A look costs about 0.5 us, reading the clock 25 ns,
@@ -178,7 +178,8 @@ static bool time_passes(const neap_runtime *rt) {
   return !rt->frozen || rt->jumps;
 }
 
-bool neap__alive(const neap__loop *loop) {
+bool neap__alive(neap__loop *loop) {
+  if (NEAP__UNLIKELY(loop->look_stuck) && neap__all_stuck(loop)) return false;
   return loop->nready > 0 || loop->settlers.head != NULL ||
          neap__posted(loop->rt) ||
          (loop->heap_len > 0 && time_passes(loop->rt)) || loop->nshared > 0 ||
@@ -273,6 +274,8 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
     if (due >= 0 && (wait < 0 || due < wait)) wait = due;
     /* The timer that ends a poll must not be all that it waits for. */
     if (wait > 0 && due < 0 && !neap__may_wake(loop)) wait = 0;
+    if (due < 0 && NEAP__UNLIKELY(rt->self != NULL)) neap__stuck_look(loop, L);
+    if (NEAP__UNLIKELY(loop->look_stuck)) wait = neap__stuck_wait(loop, wait);
     poll_events(loop, wait);
     loop->last_poll = ticks();
     look = true;

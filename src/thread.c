@@ -29,6 +29,7 @@ void neap__thread_unref(neap__thread *t) {
   if (t->drop != NULL) t->drop(t);
   neap__mailbox_unref(t->box);
   neap__mailbox_unref(t->home);
+  neap__share_alloc(t->stuck_text, 0);
   neap__share_alloc(t->path, 0);
   neap__share_alloc(t->cpath, 0);
   uv_cond_destroy(&t->cond);
@@ -212,6 +213,28 @@ static void lose_ended(neap__mail *mail) {
   neap__thread_unref(neap__container_of(mail, neap__thread, ended_mail));
 }
 
+/* It says that nothing can wake its tasks: see stuck.c. */
+static void deliver_stuck(neap__mail *mail, neap__loop *loop, lua_State *L) {
+  neap__thread *t = neap__container_of(mail, neap__thread, stuck_mail);
+  (void)L;
+  uv_mutex_lock(&t->mutex);
+  t->telling = false;
+  uv_mutex_unlock(&t->mutex);
+  t->stuck = true;
+  loop->look_stuck = true;
+  loop->looks = NEAP__LOOKS;
+  neap__thread_unref(t);
+}
+
+static void lose_stuck(neap__mail *mail) {
+  neap__thread_unref(neap__container_of(mail, neap__thread, stuck_mail));
+}
+
+void neap__thread_tell(neap__thread *t) {
+  neap__thread_ref(t);
+  neap__post(t->home, &t->stuck_mail);
+}
+
 static void deliver_end(neap__mail *mail, neap__loop *loop, lua_State *L);
 static void lose_end(neap__mail *mail);
 
@@ -239,6 +262,7 @@ static neap__thread *new_thread(neap__loop *loop, const char *name,
   }
   t->ended_mail = (neap__mail){NULL, deliver_ended, lose_ended};
   t->stop_mail = (neap__mail){NULL, deliver_end, lose_end};
+  t->stuck_mail = (neap__mail){NULL, deliver_stuck, lose_stuck};
   t->home_loop = loop;
   snprintf(t->name, sizeof t->name, "%s", name);
   bool failed = false;

@@ -14,7 +14,8 @@ struct neap__thread {
   uv_thread_t id;
   neap__mailbox *box;  /* of its loop; a reference */
   neap__mailbox *home; /* of the loop that started it; a reference */
-  neap__mail ended_mail, stop_mail;
+  neap__mail ended_mail, stop_mail, stuck_mail;
+  uint64_t told_at;   /* the thread's: stuck_at */
   char *path, *cpath; /* package.path and cpath; NULL: Lua's own */
   bool no_env;        /* as the runtime that started it */
   size_t memory_limit;
@@ -26,6 +27,12 @@ struct neap__thread {
   void *ud;
   uv_mutex_t mutex; /* guards what follows */
   uv_cond_t cond;   /* `ended` was set */
+  /* stuck.c */
+  char *stuck_text;  /* what its tasks wait for, or NULL */
+  uint64_t stuck_at; /* box->posted when it said that nothing can wake them */
+  unsigned
+      stuck_refs;   /* references of its mailbox that only serve for answers */
+  bool telling;     /* stuck_mail is on its way */
   bool asked;       /* stop_mail is on its way, or was delivered */
   bool heard;       /* it was delivered, and may be sent again */
   bool ending;      /* a sign of life while it ends threads of its own */
@@ -37,6 +44,7 @@ struct neap__thread {
   neap__waitq joiners;
   bool joined;
   int64_t hear_until, insist_until; /* see neap__threads_end; 0: not yet */
+  bool stuck; /* it has said so at least once */
 };
 
 /* Makes a thread that belongs to this loop; NULL when there is no memory. [-0, +0, m] */
@@ -60,6 +68,21 @@ void neap__threads_end(neap__loop *loop);
 
 /* threados.c: what a thread's Lua state has that others have not: a lua_CFunction. */
 int neap__l_thread_set_up(lua_State *L);
+/* Sends stuck_mail. */
+void neap__thread_tell(neap__thread *thread);
+
+/* stuck.c: threads whose tasks nothing can wake */
+
+/* In a thread whose loop may be about to wait: says so when only a mail could end that. */
+void neap__stuck_look(neap__loop *loop, lua_State *L);
+/* How many ns it may wait now, that would be `wait` (-1: no limit). A thread may hold a
+ * mailbox a moment longer than it needs it: then it is worth another look. */
+#define NEAP__LOOKS 8
+int64_t neap__stuck_wait(neap__loop *loop, int64_t wait);
+/* Whether all that the loop waits for is done by threads that are stuck. */
+bool neap__all_stuck(neap__loop *loop);
+/* Adds what these wait for to a report. [-0, +0, m] */
+void neap__stuck_list(lua_State *L, luaL_Buffer *b, const neap__loop *loop);
 
 /* interrupt.c: code that does not wait, in another thread */
 
