@@ -284,7 +284,7 @@ asan: deps ## builds with address, undefined and leak checking, and runs all tes
 # The specs in which several threads run code of ours, but for those tagged #stuck: the
 # signal that stops Lua code does not reach it there.
 TSAN_SPECS ?= $(patsubst spec/%_spec.lua,%,$(wildcard $(foreach name, \
-  thread* channel* buffer* select* executor* cluster* remote*, \
+  thread* channel* buffer* stuck* select* executor* cluster* remote*, \
   spec/$(name)_spec.lua)))
 .PHONY: tsan _tsan-lua
 tsan: deps ## builds with race checking; the C tests and the specs of threads

@@ -29,10 +29,10 @@ struct neap__mailbox {
   neap__loop *loop;    /* NULL: not there yet, or closed */
   neap__mail *head, *tail;
   uint64_t posted; /* how many were, in all */
-  bool closed; /* takes nothing any more */
-  bool ending; /* is about to be: for those who would begin something new */
-  bool rung;   /* the loop was told of what there is */
-  int fd;      /* an eventfd that it watches, or -1 */
+  bool closed;     /* takes nothing any more */
+  bool ending;     /* is about to be: for those who would begin something new */
+  bool rung;       /* the loop was told of what there is */
+  int fd;          /* an eventfd that it watches, or -1 */
 };
 
 extern const neap__shared_type neap__mailbox_type;

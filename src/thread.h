@@ -44,7 +44,7 @@ struct neap__thread {
   neap__waitq joiners;
   bool joined;
   int64_t hear_until, insist_until; /* see neap__threads_end; 0: not yet */
-  bool stuck; /* it has said so at least once */
+  bool stuck;                       /* it has said so at least once */
 };
 
 /* Makes a thread that belongs to this loop; NULL when there is no memory. [-0, +0, m] */
