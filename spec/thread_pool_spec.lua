@@ -14,6 +14,21 @@ local function gate()
   end
 end
 
+describe("the end of a block", function()
+  it("cancels what runs when a cancellation comes while it waits", function()
+    local job
+    local task = neap.create_task(function()
+      local pool <close> = thread.ThreadPoolExecutor(1)
+      job = pool:submit(function() neap.Future():await() end)
+    end)
+    neap.sleep(0)
+    task:cancel()
+    neap.wait { task }
+    assert.is_true(task:cancelled())
+    assert.is_true(job:cancelled())
+  end)
+end)
+
 describe("submit", function()
   it("gives a Future of the results", function()
     local pool <close> = thread.ThreadPoolExecutor(2)

@@ -335,6 +335,23 @@ it("a thread's name shows", function()
   assert.matches("^thread%-%d+$", t.name)
 end)
 
+describe("the end of a block", function()
+  it("is waited for also where a cancellation was swallowed", function()
+    local t, loop
+    local task = neap.create_task(function()
+      local one <close> = assert(thread.start(function() neap.Future():await() end))
+      local two <close> = assert(thread.start_loop())
+      t, loop = one, two
+      pcall(neap.sleep, 100)
+    end)
+    neap.sleep(0)
+    task:cancel()
+    neap.wait { task }
+    assert.is_false(t:is_alive())
+    assert.is_true(loop:is_closed())
+  end)
+end)
+
 describe("a loop's handle", function()
   it("is closed by who has started its thread alone", function()
     local loop <close> = assert(thread.start_loop())

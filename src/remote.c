@@ -123,21 +123,29 @@ static int l_join(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   neap__mailbox *box = self(L);
   neap__thread *t = neap__thread_of(rt, box);
-  if (t != NULL) return neap__thread_join(L, rt, t);
+  if (t != NULL) return neap__thread_join(L, rt, t, false);
   if (!neap__mailbox_is_closed(box)) return not_ours(L);
   neap__check_again(rt, L, "join");
   return 0;
 }
 
 /* loop:close(): stops it and waits for the end of its thread. */
-static int l_close(lua_State *L) {
+static int close_it(lua_State *L, bool at_end) {
   neap_runtime *rt = neap__rt(L);
   neap__mailbox *box = self(L);
   neap__thread *t = neap__thread_of(rt, box);
   if (t == NULL) return neap__mailbox_is_closed(box) ? 0 : not_ours(L);
   lua_settop(L, 1);
   neap__thread_stop(t);
-  return neap__thread_join(L, rt, t);
+  return neap__thread_join(L, rt, t, at_end);
+}
+
+static int l_close(lua_State *L) {
+  return close_it(L, false);
+}
+
+static int l_end_block(lua_State *L) {
+  return close_it(L, true);
 }
 
 static int l_tostring(lua_State *L) {
@@ -164,7 +172,7 @@ void neap__remote_open(lua_State *L, neap_runtime *rt) {
       {"is_closed", l_is_closed},
       {"join", l_join},
       {"close", l_close},
-      {"__close", l_close},
+      {"__close", l_end_block},
       {"__gc", neap__l_shared_gc},
       {"__tostring", l_tostring},
       {NULL, NULL},

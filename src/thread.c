@@ -398,8 +398,10 @@ static int join_finish(lua_State *L, neap_wait *wait) {
   return wait->status == UV_ECANCELED ? neap__raise_cancelled(L, rt) : 0;
 }
 
-int neap__thread_join(lua_State *L, neap_runtime *rt, neap__thread *t) {
-  neap__check_park(rt, L, "join");
+int neap__thread_join(lua_State *L, neap_runtime *rt, neap__thread *t,
+                      bool at_end) {
+  if (!at_end) neap__check_park(rt, L, "join");
+  neap__check_place(rt, L, "join");
   neap__check_loop_here(L, rt, t->home_loop);
   neap_wait *wait = neap__io_wait(rt, join_abort, join_finish, "join", t);
   neap__thread_ref(t);

@@ -61,8 +61,10 @@ neap__thread *neap__thread_of(const neap_runtime *rt, const neap__mailbox *box);
 void neap__thread_stop(neap__thread *thread);
 /* Interrupts the code that it runs, for good. */
 void neap__thread_interrupt(neap__thread *thread);
-/* thread:join() for the C function that it ends; waits. */
-int neap__thread_join(lua_State *L, neap_runtime *rt, neap__thread *thread);
+/* thread:join() for the C function that it ends; waits. As the end of a block, a
+ * cancellation that was swallowed does not concern it. */
+int neap__thread_join(lua_State *L, neap_runtime *rt, neap__thread *thread,
+                      bool at_end);
 /* Ends those that the loop has started: asks, waits for its grace, interrupts. */
 void neap__threads_end(neap__loop *loop);
 

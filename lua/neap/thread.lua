@@ -174,7 +174,11 @@ function Thread:stop(grace)
   return in_time
 end
 
-function Thread:__close() self:stop() end
+--- A cancellation that the block has swallowed does not concern it, and one that comes now
+--- leaves it to end the thread by itself.
+function Thread:__close()
+  if core.is_alive(self.loop) then neap.shield(self.stop, self) end
+end
 
 function Thread:__tostring()
   local state = core.is_alive(self.loop) and "running" or "ended"

@@ -57,14 +57,20 @@ function Pool:shutdown(wait, options)
   for _, loop in ipairs(core.workers(self._pool)) do loop:join() end
 end
 
---- The end of a block: shutdown(true). Where an error has left the block, what is queued
---- or running is cancelled.
+local function abandon(pool)
+  for future in pairs(pool._futures) do future:cancel() end
+  pool:shutdown(false, { cancel_futures = true })
+  neap.shield(pool.shutdown, pool, true)
+end
+
+--- The end of a block: shutdown(true). Where an error has left the block, or a cancellation
+--- ends the wait, what is queued or running is cancelled.
 ---@async
 function Pool:__close(err)
-  if err ~= nil then
-    for future in pairs(self._futures) do future:cancel() end
-    self:shutdown(false, { cancel_futures = true })
-  end
+  if err ~= nil then return abandon(self) end
+  local _rest <close> = setmetatable({}, { __close = function(_, failure)
+    if failure ~= nil then abandon(self) end
+  end })
   self:shutdown(true)
 end
 
