@@ -32,8 +32,9 @@ enum neap__job_outcome {
 struct neap__job {
   atomic_uint refs;
   neap__mail request, reply, cancel;
-  neap__mailbox *home,
-      *there;          /* references; `there` may be NULL while queued */
+  neap__mailbox
+      *home; /* a reference; so is the next: NULL while it is queued */
+  _Atomic(neap__mailbox *) there;
   neap__packet packet; /* function and arguments; then the outcome */
   neap__code
       *code; /* the function, where it is not in the packet; a reference */

@@ -283,24 +283,27 @@ static void on_busy(lua_State *L, lua_Debug *ar);
 /* Somebody insists, and this code may have caught it the first time: no Lua code that is
  * under way gets any further. */
 static void insist(lua_State *L, neap_runtime *rt) {
-  lua_sethook(L, on_busy, EVERYTHING, 1);
+  lua_sethook(L, on_busy, LUA_MASKCOUNT, 1);
   for (const neap__link_co *link = rt->chain; link != NULL; link = link->prev) {
-    lua_sethook(link->co, on_busy, EVERYTHING, 1);
-    lua_sethook(link->from, on_busy, EVERYTHING, 1);
+    lua_sethook(link->co, on_busy, LUA_MASKCOUNT, 1);
+    lua_sethook(link->from, on_busy, LUA_MASKCOUNT, 1);
   }
   if (rt->current != NULL && rt->current->co != NULL)
-    lua_sethook(rt->current->co, on_busy, EVERYTHING, 1);
+    lua_sethook(rt->current->co, on_busy, LUA_MASKCOUNT, 1);
   neap__raise(L, NEAP__SYSTEMEXIT, NULL);
 }
 
 /* Runs in whatever Lua code was busy when the interrupt or the request came. */
 static void on_busy(lua_State *L, lua_Debug *ar) {
-  (void)ar;
   neap_runtime *rt = neap_of(L);
   if (rt == NULL) {
     lua_sethook(L, NULL, 0, 0);
     return;
   }
+  /* Of a thread only Lua code is interrupted, not what the runtime does meanwhile. */
+  if (rt->self != NULL && ar->event != LUA_HOOKCOUNT &&
+      ar->event != LUA_HOOKLINE)
+    return;
   if (NEAP__UNLIKELY(atomic_load(&rt->insisted) > 1)) insist(L, rt);
   lua_Hook hook = L == rt->hook_L ? rt->hook : NULL;
   rt->hook = NULL; /* before the other is back: a signal may come in between */
