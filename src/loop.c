@@ -356,8 +356,9 @@ int neap__loop_close(neap__loop *loop, lua_State *L) {
   lua_pushlightuserdata(L, loop);
   if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
     lua_pop(L, 1);
-    neap__unhandled(rt, "not enough memory",
-                    "not enough memory to report errors that nobody saw");
+    if (atomic_load(&rt->insisted) == 0) /* else it was interrupted, too */
+      neap__unhandled(rt, "not enough memory",
+                      "not enough memory to report errors that nobody saw");
   }
   neap__jobs_close(loop, L);
   drop_handles(loop, L);
