@@ -182,6 +182,31 @@ it("a pool that is shut down does not wait for a job whose Future was completed"
   assert.is_nil((ran:try_recv()))
 end)
 
+it("a pool that is garbage may go before the jobs in its queue", function()
+  local loop = neap.new_event_loop()
+  local first
+  loop:run_until_complete(function()
+    local pool = thread.ThreadPoolExecutor(1)
+    first = pool:submit(neap.sleep, 100)
+    for _ = 1, 3 do pool:submit(neap.sleep, 100) end
+  end)
+  collectgarbage()
+  loop:close()
+  assert.is_true(first:cancelled())
+end)
+
+it("threads that are inside calls are left behind side by side #host", function()
+  local result = helper.run([[
+    local neap, thread = require "neap", require "neap.thread"
+    local begun, began = thread.Channel(), os.time()
+    for _ = 1, 12 do thread.start(function() begun:send(1); os.execute "exec sleep 8" end) end
+    for _ = 1, 12 do begun:recv() end
+    neap.get_event_loop():close()
+    os.exit(os.time() - began <= 6 and 3 or 4)]])
+  assert.equal(3, result.code)
+  assert.equal(12, select(2, result.err:gsub("left behind", "")))
+end)
+
 it("a loop that ends begins no job that comes late", function()
   neap.run(function()
     local home = neap.get_event_loop()
