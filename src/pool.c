@@ -457,8 +457,10 @@ int neap__open_pool(lua_State *L) {
       {"workers", l_workers}, {"state", l_state},   {NULL, NULL},
   };
   neap_runtime *rt = neap_of(L);
-  neap__new_class(L, rt, NEAP__K_POOL, "neap.pool", methods);
-  lua_pop(L, 1);
+  if (rt->mt[NEAP__K_POOL] == NULL) { /* the module may be loaded again */
+    neap__new_class(L, rt, NEAP__K_POOL, "neap.pool", methods);
+    lua_pop(L, 1);
+  }
   neap__shared_class(L, rt, &neap__mailbox_type);
   neap__shared_class(L, rt, &neap__code_type);
   lua_pop(L, 2);
