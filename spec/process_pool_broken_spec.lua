@@ -54,6 +54,24 @@ describe("a worker process that dies", function()
     assert.equal(1, pool:submit(math.max, 1):await())
   end)
 
+  it("may have got SIGTERM while it was busy, or have cancelled whatever it has", function()
+    local pool <close> = pool_of(1)
+    for _, job in ipairs {
+      function()
+        require "neap.signal".raise "SIGTERM"
+        while true do end
+      end,
+      function()
+        for _, task in ipairs(require "neap".all_tasks()) do task:cancel() end
+      end,
+    } do
+      local future = pool:submit(job)
+      local err = catch(neap.wait_for, future, 10)
+      assert.is_true(neap.BrokenExecutor:is(err), tostring(err))
+      assert.equal(1, pool:submit(math.max, 1):await())
+    end
+  end)
+
   it("is replaced when it was idle, and nobody sees it", function()
     local pool <close> = pool_of(1)
     for _ = 1, 2 do

@@ -29,7 +29,7 @@ local function traceback_of(job)
   return text and (text:gsub("\n  in task '[^\n]*created at neap/thread/[^\n]*", whose))
 end
 
---- How a task ended: the kind of the frame and its packet.
+--- How a task ended: the kind of the frame and its packet. nil: this process is ended.
 local function outcome(job)
   if job:cancelled() then
     local _, err = pcall(job.result, job)
@@ -38,6 +38,7 @@ local function outcome(job)
     return frame.CANCELLED, packet.pack_as("message:", message)
   end
   local err = job:exception()
+  if type(err) ~= "string" and neap.Error:is(err) and err.name == "SystemExit" then return nil end
   if err ~= nil then return frame.RAISED, packed_error(err, traceback_of(job)) end
   local ok, bytes = pcall(function() return packed_results(job:result()) end)
   if not ok then return frame.RAISED, packed_error(bytes) end
@@ -63,6 +64,10 @@ local function run_job(number, arguments)
 end
 
 local function run(stream, id, number, arguments)
+  -- A job can cancel all tasks there are: then nobody would answer.
+  local _gone <close> = setmetatable({}, { __close = function(_, err)
+    if err ~= nil then stream:close() end
+  end })
   if not doomed then
     frame.write(stream, frame.STARTED, string.pack("<I8", id))
     stream:flush()
@@ -73,6 +78,7 @@ local function run(stream, id, number, arguments)
     ok, kind, bytes = neap.pcall(run_job, number, arguments)
     if not ok then kind, bytes = frame.RAISED, packed_error(kind) end
   end
+  if not kind then os.exit(143, true) end -- as after SIGTERM
   task, running, doomed = nil, nil, nil
   pcall(io.stdout.flush, io.stdout)
   frame.write(stream, kind, bytes)
