@@ -632,13 +632,12 @@ void neap__turn_ready(neap__loop *loop, lua_State *L);
 void neap__turn(neap__loop *loop, lua_State *L, int64_t wait);
 /* Whether something can still happen without outside help. */
 bool neap__alive(neap__loop *loop);
-/* thread.c: whether the runtime has started threads that have code of their own to run,
- * not just jobs of a pool, whose ends are awaited. */
-bool neap__threads_may_call(const neap_runtime *rt);
+/* stuck.c: whether others have a handle of the loop, which is `known`. */
+bool neap__has_handles(const neap__loop *loop);
 /* Whether callbacks may come that nobody waits for: of signals, or from other threads. */
 static inline bool neap__may_hear(const neap__loop *loop) {
   return loop->nhandlers > 0 ||
-         (loop->known && neap__threads_may_call(loop->rt));
+         (loop->known && neap__has_handles(loop));
 }
 /* Whether something could still wake who waits: that, or one of those. */
 static inline bool neap__may_wake(neap__loop *loop) {

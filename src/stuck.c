@@ -16,6 +16,20 @@
 
 /* ---- in any loop ---------------------------------------------------------------- */
 
+/* How many others have the loop's mailbox to send answers to. */
+static unsigned answers(const neap__loop *loop) {
+  unsigned n = 0;
+  for (const neap__job *job = loop->sent; job != NULL; job = job->home_next)
+    n++;
+  for (const neap__thread *t = loop->rt->threads; t != NULL; t = t->next)
+    n += t->home == loop->mailbox;
+  return n;
+}
+
+bool neap__has_handles(const neap__loop *loop) {
+  return atomic_load(&loop->mailbox->shared.refs) > 1 + answers(loop);
+}
+
 /* How much of what keeps the loop is done by a thread: its jobs, those who join it. */
 static size_t holds_of(const neap__loop *loop, const neap__thread *t,
                        unsigned *jobs) {
@@ -72,7 +86,7 @@ static size_t stuck_holds(const neap__loop *loop) {
  * keeps it and does nothing. */
 static bool goes_on(neap__loop *loop, size_t own) {
   if (loop->nready > 0 || loop->settlers.head != NULL || loop->heap_len > 0 ||
-      neap__posted(loop->rt) || loop->nshared > 0 || loop->nhandlers > 0 ||
+      neap__posted(loop->rt) || loop->nshared > 0 || neap__may_hear(loop) ||
       loop->mail != NULL || loop->nremote < own ||
       loop->nremote - own != stuck_holds(loop))
     return true;
@@ -121,16 +135,6 @@ static char *message_of(neap__loop *loop, lua_State *L) {
   }
   lua_pop(L, 1);
   return text;
-}
-
-/* How many others have the loop's mailbox to send answers to. */
-static unsigned answers(const neap__loop *loop) {
-  unsigned n = 0;
-  for (const neap__job *job = loop->sent; job != NULL; job = job->home_next)
-    n++;
-  for (const neap__thread *t = loop->rt->threads; t != NULL; t = t->next)
-    n += t->home == loop->mailbox;
-  return n;
 }
 
 void neap__stuck_look(neap__loop *loop, lua_State *L) {

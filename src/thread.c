@@ -315,13 +315,6 @@ neap__thread *neap__thread_of(const neap_runtime *rt,
   return t;
 }
 
-bool neap__threads_may_call(const neap_runtime *rt) {
-  const neap__thread *t = rt->threads;
-  while (t != NULL && t->gone != NULL) /* a pool's */
-    t = t->next;
-  return t != NULL;
-}
-
 void neap__thread_interrupt(neap__thread *t) {
   uv_mutex_lock(&t->mutex);
   if (t->rt !=
