@@ -93,9 +93,25 @@ static void on_finished(neap__job *job, neap__loop *loop) {
   neap__ready(loop, &w->next.item);
 }
 
-/* Takes a job, or is idle, or at the end of the pool ends. */
+/* Another one is woken instead. Where none is idle, the end of a worker is about to be
+ * noticed. */
+static void pass_on(pool *p) {
+  uv_mutex_lock(&p->mutex);
+  worker *w = p->head != NULL ? take_idle(p) : NULL;
+  if (w != NULL) neap__thread_ref(w->thread); /* it may be ending, too */
+  uv_mutex_unlock(&p->mutex);
+  if (w == NULL) return;
+  neap__post(w->thread->box, &w->wake);
+  neap__thread_unref(w->thread);
+}
+
+/* Takes a job, or is idle, or at the end of the pool ends. A loop that ends begins none. */
 static void work(worker *w) {
   pool *p = w->pool;
+  if (w->loop->ending || w->loop->rt->finishing) {
+    pass_on(p);
+    return;
+  }
   uv_mutex_lock(&p->mutex);
   neap__job *job = p->head;
   bool end = false;
@@ -130,17 +146,9 @@ static void deliver_wake(neap__mail *mail, neap__loop *loop, lua_State *L) {
   work(w);
 }
 
-/* It has ended since it was idle: the next one is woken in its place. Where there is none
- * its end is about to be noticed. */
+/* It has ended since it was idle. */
 static void lose_wake(neap__mail *mail) {
-  pool *p = neap__container_of(mail, worker, wake)->pool;
-  uv_mutex_lock(&p->mutex);
-  worker *w = p->head != NULL ? take_idle(p) : NULL;
-  if (w != NULL) neap__thread_ref(w->thread); /* it may be ending, too */
-  uv_mutex_unlock(&p->mutex);
-  if (w == NULL) return;
-  neap__post(w->thread->box, &w->wake);
-  neap__thread_unref(w->thread);
+  pass_on(neap__container_of(mail, worker, wake)->pool);
 }
 
 /* ---- where the pool was made -------------------------------------------------------- */
