@@ -97,6 +97,23 @@ describe("a channel", function()
     assert.equal(0, #ch)
   end)
 
+  it("loses what cannot be read, and goes on with what is next", function()
+    local ch = thread.Channel()
+    package.preload["spec.no.such.module"] = function() return {} end
+    local module = require "spec.no.such.module"
+    package.preload["spec.no.such.module"] = nil
+    for _ = 1, 2 do
+      ch:send { module }
+      ch:send "next"
+    end
+    package.loaded["spec.no.such.module"] = nil
+    assert.matches("spec%.no%.such%.module", tostring(catch(ch.recv, ch)))
+    assert.equal("next", ch:recv())
+    assert.matches("spec%.no%.such%.module", tostring(catch(thread.select, { ch })))
+    assert.equal("next", select(2, thread.select { ch }))
+    assert.same({ nil, "empty" }, { ch:try_recv() })
+  end)
+
   it("checks its arguments", function()
     assert.matches("#1 to '.*Channel'.*0 or more", catch(thread.Channel, -1))
     assert.matches("#1 to '.*Channel'", catch(thread.Channel, 1.5))

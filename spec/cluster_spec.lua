@@ -67,6 +67,8 @@ describe("thread.cluster", function()
     assert.matches("bad argument #1.*got 1.5", catch(thread.cluster, 1.5, print))
     assert.matches("bad argument #1.*got string", catch(thread.cluster, "2", print))
     assert.matches("bad argument #2.*function expected", catch(thread.cluster, 2))
+    assert.matches("bad argument #2 to 'neap.thread.cluster' %(function expected, got table",
+      catch(thread.cluster, 2, setmetatable({}, { __call = print })))
     assert.matches("unknown option 'n'", catch(thread.cluster, { n = 2 }, print))
     assert.matches("bad option 'grace'", catch(thread.cluster, { grace = -1 }, print))
     assert.matches("bad option 'threads'", catch(thread.cluster, { threads = 0 }, print))

@@ -163,7 +163,9 @@ local M = {}
 ---  traceback
 function M.cluster(n, fn, ...)
   local count, grace = check(n)
-  executor.check_function(fn, 2, NAME, 2)
+  if type(fn) ~= "function" then -- what can be called only is refused as by thread.start
+    error(("bad argument #2 to '%s' (function expected, got %s)"):format(NAME, type(fn)), 2)
+  end
   local signals = signal.listen("SIGINT", "SIGTERM")
   local cluster = {
     loop = neap.get_event_loop(),
