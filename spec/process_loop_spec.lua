@@ -211,7 +211,7 @@ describe("Descriptors", function()
     process.run { "true" }
     local before = children.descriptors()
     local slow = os.getenv "SEED" or helper.host:find "asan" -- a fork takes 10 ms there
-    for i = 1, slow and 50 or helper.many(300) do
+    for i = 1, slow and 50 or helper.many(120) do
       local child <close> = assert(process.spawn { i % 10 == 0 and "neap-no-such" or "true",
         stdin = "pipe", stdout = "pipe", stderr = "pipe" } or process.spawn { "true" })
       assert.equal(0, child:wait())
