@@ -120,9 +120,11 @@ it("children of several threads are reaped, each by its own", function()
 end)
 
 it("several threads use files, sockets and names at once", function()
+  local paths = {}
+  for i = 1, 4 do paths[i] = os.tmpname() end
   local sums = in_threads(4, function(i)
     local core, fs, net = require "neap", require "neap.fs", require "neap.net"
-    local path = os.tmpname()
+    local path = paths[i]
     local total = 0
     for k = 1, 5 do
       assert(fs.write_file(path, ("%d"):format(i * k)))
