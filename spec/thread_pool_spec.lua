@@ -257,6 +257,15 @@ describe("shutdown", function()
     assert.is_true(future:cancelled())
   end)
 
+  it("in a loop callback changes nothing", function()
+    local pool <close> = thread.ThreadPoolExecutor(1)
+    local err
+    neap.get_event_loop():call_soon(function() err = catch(pool.shutdown, pool) end)
+    helper.settle()
+    assert.matches("cannot wait in 'shutdown' inside a loop callback", err)
+    assert.equal(1, pool:submit(math.abs, -1):await())
+  end)
+
   it("checks its arguments", function()
     local pool <close> = thread.ThreadPoolExecutor(1)
     assert.matches("boolean expected", catch(pool.shutdown, pool, 1))

@@ -390,3 +390,12 @@ describe("a loop's handle", function()
     neap.wait { task }
   end)
 end)
+
+it("a thread that has no memory to start is reported", function()
+  local loop = thread.start_loop { memory_limit = 1000 }
+  loop:join()
+  helper.settle()
+  local list = helper.reports.take()
+  assert.equal("A thread could not start", list[1].message)
+  assert.matches("not enough memory", list[1].report)
+end)

@@ -153,8 +153,11 @@ static void on_thread(void *arg) {
   snprintf(name, sizeof name, "%.15s", t->name);
   pthread_setname_np(pthread_self(), name);
 #endif
-  neap_runtime *rt = neap_new(&config, NULL);
-  if (rt != NULL) {
+  int error = 0;
+  neap_runtime *rt = neap_new(&config, &error);
+  if (rt == NULL) {
+    on_unhandled(t, "A thread could not start", uv_strerror(error));
+  } else {
     rt->self = t;
     neap__interruptible(rt);
     publish(t, rt);

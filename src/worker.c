@@ -86,13 +86,19 @@ static int l_pid(lua_State *L) {
   return 1;
 }
 
+/* check_wait(name): raises unless the caller may wait. */
+static int l_check_wait(lua_State *L) {
+  neap__check_park(neap__rt(L), L, luaL_checkstring(L, 1));
+  return 0;
+}
+
 int neap__open_worker(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"channel", l_channel}, {"processors", l_processors},
-      {"program", l_program}, {"pid", l_pid},
-      {NULL, NULL},
+      {"channel", l_channel},       {"processors", l_processors},
+      {"program", l_program},       {"pid", l_pid},
+      {"check_wait", l_check_wait}, {NULL, NULL},
   };
-  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 5);
   neap__set_funcs(L, neap_of(L), functions);
   return 1;
 }

@@ -5,6 +5,7 @@
 --- map(fn, list, options), shutdown(wait, options) and __close.
 
 local neap = require "neap"
+local check_wait = require "neap.core.worker".check_wait
 
 local M = {}
 
@@ -84,6 +85,7 @@ function M.check_shutdown(wait, options, where, level)
       level + 1)
   end
   options = M.check_options(options, SHUTDOWN, 2, where, level + 1)
+  if wait ~= false then check_wait(where) end
   return wait ~= false, options.cancel_futures or false
 end
 
