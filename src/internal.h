@@ -276,7 +276,7 @@ struct neap__loop {
   bool awaited;         /* somebody waits for the end of its run */
   bool due_soon;        /* a deadline was armed that is due about now */
   bool has_bell;
-  bool look_stuck; /* a thread that it has started may be stuck */
+  bool look_stuck;     /* a thread that it has started may be stuck */
   unsigned char looks; /* how often that is to be asked again soon */
   bool lent, closed, running, stopping, debug, in_turn;
   bool ending; /* is about to be closed: takes no more threads */
@@ -636,8 +636,7 @@ bool neap__alive(neap__loop *loop);
 bool neap__has_handles(const neap__loop *loop);
 /* Whether callbacks may come that nobody waits for: of signals, or from other threads. */
 static inline bool neap__may_hear(const neap__loop *loop) {
-  return loop->nhandlers > 0 ||
-         (loop->known && neap__has_handles(loop));
+  return loop->nhandlers > 0 || (loop->known && neap__has_handles(loop));
 }
 /* Whether something could still wake who waits: that, or one of those. */
 static inline bool neap__may_wake(neap__loop *loop) {
