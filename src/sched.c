@@ -241,6 +241,18 @@ void neap__turn_ready(neap__loop *loop, lua_State *L) {
   rt->busy = busy; /* not a coroutine that may be collected by then */
 }
 
+/* ns that it may wait for events now, with nothing ready; `wait` at most, -1: no limit. */
+static int64_t how_long(neap__loop *loop, lua_State *L, int64_t wait) {
+  int64_t due = neap__patience(loop);
+  if (due >= 0 && (wait < 0 || due < wait)) wait = due;
+  /* The timer that ends a poll must not be all that it waits for. */
+  if (wait > 0 && due < 0 && !neap__may_wake(loop)) wait = 0;
+  if (due < 0 && NEAP__UNLIKELY(loop->rt->self != NULL))
+    neap__stuck_look(loop, L);
+  if (NEAP__UNLIKELY(loop->look_stuck)) wait = neap__stuck_wait(loop, wait);
+  return wait;
+}
+
 void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
   neap_runtime *rt = loop->rt;
   neap_task *outer = rt->current;
@@ -270,12 +282,7 @@ void neap__turn(neap__loop *loop, lua_State *L, int64_t wait) {
       look = true;
     }
   } else {
-    int64_t due = neap__patience(loop);
-    if (due >= 0 && (wait < 0 || due < wait)) wait = due;
-    /* The timer that ends a poll must not be all that it waits for. */
-    if (wait > 0 && due < 0 && !neap__may_wake(loop)) wait = 0;
-    if (due < 0 && NEAP__UNLIKELY(rt->self != NULL)) neap__stuck_look(loop, L);
-    if (NEAP__UNLIKELY(loop->look_stuck)) wait = neap__stuck_wait(loop, wait);
+    wait = how_long(loop, L, wait);
     poll_events(loop, wait);
     loop->last_poll = ticks();
     look = true;

@@ -68,7 +68,7 @@ static int l_exit(lua_State *L) {
 /* os.execute([command]), as Lua's. But that has the whole process ignore SIGINT meanwhile,
  * and Ctrl-C is not to be lost because some thread waits for a program. */
 static int l_execute(lua_State *L) {
-  extern char **environ;
+  extern char **environ; /* NOLINT */
   const char *command = luaL_optstring(L, 1, NULL);
   const char *argv[] = {"sh", "-c", command, NULL};
   int status = 0;
