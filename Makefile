@@ -257,8 +257,9 @@ record-asyncio: ## writes spec/asyncio/*.out anew: what /usr/bin/python3 prints
 	@/usr/bin/python3 -B spec/asyncio/run.py --record
 
 # In release mode, and without what takes long for reasons of its own: the tag #slow, and
-# specs whose time goes to cryptography or other programs.
-SEEDLESS := tls_context tls_verify tls_peer fault_tls tty tty_pipe
+# specs whose time goes to cryptography, other programs, or data.
+SEEDLESS := tls_context tls_verify tls_peer fault_tls tty tty_pipe packet cluster \
+  process_pool_shutdown
 SEED_SPECS = $(if $(FILTER),$(SPECS),$(filter-out $(SEEDLESS:%=spec/%_spec.lua), \
   $(wildcard spec/*_spec.lua)))
 SEEDS ?= 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20

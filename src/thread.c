@@ -156,7 +156,9 @@ static void on_thread(void *arg) {
   int error = 0;
   neap_runtime *rt = neap_new(&config, &error);
   if (rt == NULL) {
-    on_unhandled(t, "A thread could not start", uv_strerror(error));
+    /* Of a pool's, who waits for its jobs is told. */
+    if (t->gone == NULL)
+      on_unhandled(t, "A thread could not start", uv_strerror(error));
   } else {
     rt->self = t;
     neap__interruptible(rt);
