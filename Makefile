@@ -362,6 +362,15 @@ bench-transfer: deps ## large transfers, beside C on the same libraries
 	@$(SUB) -s -j$(JOBS) all $(TRANSFERS:%=$(B)/bench_%)
 	@scripts/dev/transfers.sh $(B)
 
+.PHONY: bench-threads
+bench-threads: deps ## threads, channels, executors, and what crosses to them
+	@$(SUB) -s -j$(JOBS) all
+	@$(B)/neap scripts/bench/thread.lua
+	@$(B)/neap scripts/bench/channel.lua
+	@$(B)/neap scripts/bench/executor.lua threads
+	@$(B)/neap scripts/bench/executor.lua processes
+	@$(B)/neap scripts/dev/packet_cost.lua
+
 # ../shared is not ours to write to, and run.sh builds beside itself.
 PEERS_DIR ?= ../shared/peers
 .PHONY: bench-peers

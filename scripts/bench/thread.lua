@@ -1,5 +1,4 @@
--- Threads: starting one and its end, a job there and back, jobs one after the other without
--- waiting, CPU work over one and two workers. One line each.
+-- Threads: starting one and its end, a job there and back, many jobs at once. One line each.
 local neap = require "neap"
 local thread = require "neap.thread"
 
@@ -42,18 +41,3 @@ do
     for i = 1, n do futures[i]:await() end
   end)
 end
-
-local fib
-fib = function(n) return n < 2 and n or fib(n - 1) + fib(n - 2) end
-
-local function compute(workers)
-  local pool <close> = thread.ThreadPoolExecutor(workers)
-  for _ = 1, workers do pool:submit(math.abs, -1) end
-  return measure(("fib(32), %d workers"):format(workers), "call", 8, function(n)
-    local futures = {}
-    for i = 1, n do futures[i] = pool:submit(fib, 32) end
-    neap.gather(futures)
-  end)
-end
-local one, two = compute(1), compute(2)
-print(("two workers are %.2f times as fast as one"):format(one / two))
