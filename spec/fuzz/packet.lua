@@ -7,17 +7,9 @@
 
 local neap = require "neap"
 local core = require "neap.core.packet"
+local new_random = require "spec.fuzz.random"
 
 local M = {}
-
---- Numbers that are the same everywhere.
-local function new_random(seed)
-  local state = seed * 2654435761 + 1
-  return function(n)
-    state = state * 6364136223846793005 + 1442695040888963407
-    return (state >> 33) % n + 1
-  end
-end
 
 -- ---- values ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@
 local neap = require "neap"
 local test = require "neap.test"
 local core = require "neap.core.test"
+local new_random = require "spec.fuzz.random"
 
 local M = {}
 
@@ -44,15 +45,6 @@ function expected(err)
     if text:find(pattern) then return true end
   end
   return false
-end
-
---- Numbers that are the same everywhere.
-local function new_random(seed)
-  local state = seed * 2654435761 + 1
-  return function(n)
-    state = state * 6364136223846793005 + 1442695040888963407
-    return (state >> 33) % n + 1
-  end
 end
 
 local OPS = {}

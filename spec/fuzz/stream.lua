@@ -10,17 +10,9 @@ local net = require "neap.net"
 local core = require "neap.core.test"
 local leftover = require "neap.test.leftover"
 local secure = require "spec.support.secure"
+local new_random = require "spec.fuzz.random"
 
 local M = {}
-
---- Numbers that are the same everywhere.
-local function new_random(seed)
-  local state = seed * 2654435761 + 1
-  return function(n)
-    state = state * 6364136223846793005 + 1442695040888963407
-    return (state >> 33) % n + 1
-  end
-end
 
 local function connect_plain(p)
   if p.random(3) == 1 then return assert(net.pair()) end

@@ -8,21 +8,13 @@
 
 local neap = require "neap"
 local thread = require "neap.thread"
+local new_random = require "spec.fuzz.random"
 
 local SANITIZED, SIGNALS_WAIT -- signals come to ThreadSanitizer's code only in calls
 do
   local maps <close> = assert(io.open "/proc/self/maps")
   local text = maps:read "a"
   SANITIZED, SIGNALS_WAIT = text:find "lib[at]san" ~= nil, text:find "libtsan" ~= nil
-end
-
---- Numbers from 1 to n that are the same everywhere.
-local function new_random(seed)
-  local state = seed * 2654435761 + 1
-  return function(n)
-    state = state * 6364136223846793005 + 1442695040888963407
-    return (state >> 33) % n + 1
-  end
 end
 
 local function check(right, ...)
