@@ -3,22 +3,7 @@
  * oom_channel.c - channels when memory is short: an error, no value lost or received
  * twice, and nobody waits for what is there.
  */
-#include "oom.h"
-
-#include "share.h"
-
-/* Shared memory is counted with the rest, and fails like it. In place of sharemem.c. */
-static memory *books;
-
-void *neap__share_alloc(void *ptr, size_t size) {
-  size_t old = ptr != NULL ? ((memory_head *)ptr - 1)->size : 0;
-  return memory_alloc(books, ptr, old, size);
-}
-
-static bool run_booked(fixture *f, const char *code) {
-  books = &f->memory;
-  return run_code(f, code);
-}
+#include "oom_shared.h"
 
 /* What send says that it did not send is not there; what it sent is. */
 static const char books_kept[] =
