@@ -94,6 +94,13 @@ static void ask_to_end(neap__job *job) {
   neap__post(job->there, &job->cancel);
 }
 
+/* Pushes what anchors the job's Future, and it. [-0, +2, -] */
+static neap__future *push_future(lua_State *L, const neap__job *job) {
+  neap__reg_get(L, NEAP__R_THREADS);
+  lua_rawgeti(L, -1, job->slot);
+  return lua_touserdata(L, -1);
+}
+
 /* The Future has its outcome: from us, or it was cancelled. */
 static void on_future_done(neap__watcher *watcher, neap__future *future) {
   neap__job *job = neap__container_of(watcher, neap__job, watcher);
@@ -109,16 +116,13 @@ static void on_future_done(neap__watcher *watcher, neap__future *future) {
 
 bool neap__job_end(lua_State *L, neap__future *future) {
   luaL_checkstack(L, 2, NULL);
-  neap__reg_get(L, NEAP__R_THREADS);
   bool found = false;
   for (neap__job *job = future->loop != NULL ? future->loop->sent : NULL;
        job != NULL && !found; job = job->home_next) {
-    lua_rawgeti(L, -1, job->slot);
-    found = lua_touserdata(L, -1) == (void *)future;
-    lua_pop(L, 1);
+    found = push_future(L, job) == future;
+    lua_pop(L, 2);
     if (found && !job->concluded && job->there != NULL) ask_to_end(job);
   }
-  lua_pop(L, 1);
   return found;
 }
 
@@ -213,9 +217,7 @@ static void deliver_reply(neap__mail *mail, neap__loop *loop, lua_State *L) {
   int top = lua_gettop(L);
   job->concluded = true;
   if (job->home_loop != NULL && lua_checkstack(L, 8)) {
-    neap__reg_get(L, NEAP__R_THREADS);
-    lua_rawgeti(L, -1, job->slot);
-    neap__future *future = lua_touserdata(L, -1);
+    neap__future *future = push_future(L, job);
     if (future->state == NEAP__PENDING) {
       lua_pushcfunction(L, l_settle);
       lua_pushlightuserdata(L, job);
@@ -265,9 +267,7 @@ void neap__job_break(neap__job *job, const char *reason) {
 
 void neap__job_cancel(neap__job *job, lua_State *L) {
   if (!lua_checkstack(L, 2)) return;
-  neap__reg_get(L, NEAP__R_THREADS);
-  lua_rawgeti(L, -1, job->slot);
-  neap__future *future = lua_touserdata(L, -1);
+  neap__future *future = push_future(L, job);
   if (future->state == NEAP__PENDING) neap__complete(future, NEAP__CANCELLED);
   lua_pop(L, 2);
 }
