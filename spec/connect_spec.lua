@@ -5,6 +5,7 @@ local net = require "neap.net"
 local process = require "neap.process"
 local test = require "neap.test"
 local helper = require "spec.helper"
+local unused = require("spec.support.port").unused
 
 local catch, start, in_task = helper.catch, helper.start, helper.in_task
 
@@ -24,12 +25,6 @@ local function dead(host, port)
   listener, port = listen(host, port, 0)
   keep(net.connect(host, port))
   return port, listener
-end
-
---- A port on which nobody listens.
-local function unused()
-  local listener <close> = net.listen()
-  return select(2, listener:address())
 end
 
 local function clock()
@@ -266,7 +261,7 @@ describe("neap.net.connect with several addresses", function()
   end
 
   it("takes the first where it answers, and does not try the others", function()
-    local first, port = listen "127.0.0.1"
+    local first, port = listen("127.0.0.1", unused())
     local second = listen("127.0.0.2", port)
     local stream = keep(net.connect("example", port, loopback(2)))
     assert.equal("127.0.0.1", (stream:peer()))
@@ -275,7 +270,7 @@ describe("neap.net.connect with several addresses", function()
   end)
 
   it("goes on at once when one refuses", function()
-    local _, port = listen "127.0.0.3"
+    local _, port = listen("127.0.0.3", unused())
     local elapsed = clock()
     local stream = keep(net.connect("example", port, loopback(3, 5)))
     assert.equal("127.0.0.3", (stream:peer()))
@@ -283,7 +278,7 @@ describe("neap.net.connect with several addresses", function()
   end)
 
   it("goes on after the delay when one does not answer", function()
-    local port = dead "127.0.0.1"
+    local port = dead("127.0.0.1", unused())
     listen("127.0.0.2", port)
     for _, run in ipairs { helper.direct, in_task } do
       local elapsed = clock()
@@ -294,7 +289,7 @@ describe("neap.net.connect with several addresses", function()
   end)
 
   it("does not give up one that has not answered because a later one failed", function()
-    local port, listener = dead "127.0.0.1"
+    local port, listener = dead("127.0.0.1", unused())
     local opts = loopback(2, 0.001)
     opts.timeout = 0.03
     assert.is_true(neap.TimeoutError:is(catch(net.connect, "example", port, opts)))
@@ -304,7 +299,7 @@ describe("neap.net.connect with several addresses", function()
   end)
 
   it("closes the connections that come second", function()
-    local first, port = listen "127.0.0.1"
+    local first, port = listen("127.0.0.1", unused())
     local listeners = { first, (listen("127.0.0.2", port)), (listen("127.0.0.3", port)) }
     for _ = 1, 20 do
       local stream = keep(net.connect("example", port, loopback(3, 0)))
@@ -358,7 +353,7 @@ describe("neap.net.connect with several addresses", function()
   end)
 
   it("has one time-out for all of them, and leaves no attempt", function()
-    local port = dead "127.0.0.1"
+    local port = dead("127.0.0.1", unused())
     for i = 2, 3 do dead("127.0.0." .. i, port) end
     local before = helper.descriptors()
     local tasks = #neap.all_tasks()
