@@ -197,6 +197,11 @@ describe("as_completed", function()
       assert.matches("bad argument #2 to '.-as_completed' %(timeout: seconds expected%)",
         catch(function() neap.as_completed({}, { timeout = 0 / 0 }) end))
     end)
+
+    it("refuses options that it does not know", function()
+      assert.matches("unknown option 'return_when' to 'neap.as_completed'",
+        catch(neap.as_completed, {}, { return_when = "first_completed" }))
+    end)
   end)
 
   describe("left", function()

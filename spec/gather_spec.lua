@@ -336,6 +336,12 @@ describe("gather", function()
       assert.is_false(ran)
     end)
 
+    it("options that it does not know", function()
+      assert.matches("unknown option 'return_exception' to 'neap.gather'",
+        catch(neap.gather, {}, { return_exception = true }))
+      assert.matches("unknown option 1 to 'neap.gather'", catch(neap.gather, {}, { print }))
+    end)
+
     it("the task that calls it", function()
       assert.matches("itself", helper.catch_in_task(function()
         neap.gather(neap.current_task())

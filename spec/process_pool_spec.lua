@@ -212,6 +212,10 @@ describe("a ProcessPoolExecutor", function()
     refused("bad argument #1 to 'shutdown' %(boolean expected, got table%)", pool.shutdown, pool,
       {})
     refused("unknown option 'cancel' to 'shutdown'", pool.shutdown, pool, true, { cancel = true })
+    for _, method in ipairs { "submit", "map", "shutdown" } do
+      refused("bad argument #1 to '" .. method .. "' %(.*ProcessPoolExecutor expected, got function%)",
+        pool[method], print)
+    end
   end)
 end)
 

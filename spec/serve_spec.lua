@@ -322,6 +322,10 @@ describe("neap.net.serve", function()
     local none, err = net.serve(echo, { port = port })
     assert.is_nil(none)
     assert.equal("EADDRINUSE", err.code)
+    for _, name in ipairs { "close", "is_closed", "wait_closed", "shutdown", "address" } do
+      assert.matches("bad argument #1 to '" .. name .. "' %(neap.net.Server expected, got nil%)",
+        catch(server[name]))
+    end
   end)
 
   it("survives a cancel sweep", function()

@@ -270,6 +270,10 @@ describe("shutdown", function()
     local pool <close> = thread.ThreadPoolExecutor(1)
     assert.matches("boolean expected", catch(pool.shutdown, pool, 1))
     assert.matches("unknown option 'x'", catch(pool.shutdown, pool, true, { x = 1 }))
+    for _, name in ipairs { "submit", "map", "shutdown" } do
+      assert.matches("bad argument #1 to '" .. name .. "' %(.*ThreadPoolExecutor expected, got nil%)",
+        catch(pool[name]))
+    end
   end)
 end)
 

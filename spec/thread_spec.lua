@@ -120,6 +120,23 @@ describe("thread.start", function()
     go:send "went on"
     assert.equal("went on", t:join())
   end)
+
+  it("may be joined together with others", function()
+    local function add(a, b) return a + b end
+    assert.same({ 3, 7 }, { neap.gather(thread.start(add, 1, 2), thread.start(add, 3, 4)) })
+    local list = neap.gather { thread.start(add, 1, 0), thread.start(add, 2, 0) }
+    assert.same({ 1, 2, n = 2 }, list)
+    assert.equal(5, neap.wait_for(thread.start(add, 2, 3), 60))
+  end)
+
+  it("has methods that know a wrong object", function()
+    for _, name in ipairs { "join", "cancel", "stop", "is_alive" } do
+      local t <close> = thread.start(neap.sleep, 0)
+      local err = catch(function() t[name]() end)
+      assert.matches("thread_spec.lua:%d+: bad argument #1 to '" .. name
+        .. "' %(neap.Thread expected, got nil%)", err)
+    end
+  end)
 end)
 
 describe("Thread:cancel", function()

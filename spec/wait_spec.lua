@@ -376,6 +376,8 @@ describe("wait", function()
         assert.matches("bad argument #2 to '.-wait' %(Invalid return_when value: "
           .. tostring(bad) .. "%)", catch(function() neap.wait(list, { return_when = bad }) end))
       end
+      assert.matches("unknown option 'returnwhen' to 'neap.wait'",
+        catch(neap.wait, list, { returnwhen = "all_completed" }))
       for _, bad in ipairs { "soon", 0 / 0, {} } do
         assert.matches("bad argument #2 to '.-wait' %(timeout: seconds expected%)",
           catch(function() neap.wait(list, { timeout = bad }) end))

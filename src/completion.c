@@ -168,10 +168,13 @@ static double read_arguments(lua_State *L, neap_runtime *rt, enum mode *mode,
                              const char *how) {
   static const char *const modes[] = {"all_completed", "first_completed",
                                       "first_exception", NULL};
+  static const char *const known[] = {"timeout", "return_when", NULL};
+  static const char *const timeout_only[] = {"timeout", NULL};
   luaL_checktype(L, 1, LUA_TTABLE);
   double limit = -1;
-  if (!lua_isnoneornil(L, 2)) {
-    luaL_checktype(L, 2, LUA_TTABLE);
+  bool waits = mode != NULL;
+  if (neap__options(L, 2, waits ? "neap.wait" : "neap.as_completed",
+                    waits ? known : timeout_only)) {
     if (lua_getfield(L, 2, "timeout") != LUA_TNIL) {
       limit = lua_tonumber(L, -1);
       luaL_argcheck(L, lua_isnumber(L, -1) && limit == limit, 2,

@@ -247,6 +247,7 @@ void neap__make_futures(lua_State *L, neap_runtime *rt, bool listed, int n,
  * values too. Starts and waits for all; the first error is raised at once, and the
  * others go on. Waits. */
 static int l_gather(lua_State *L) {
+  static const char *const known[] = {"return_exceptions", NULL};
   neap_runtime *rt = neap__rt(L);
   int n = lua_gettop(L);
   neap__check_park(rt, L, "neap.gather");
@@ -254,8 +255,7 @@ static int l_gather(lua_State *L) {
                 luaL_getmetafield(L, 1, "__call") == LUA_TNIL;
   bool exceptions = false;
   if (listed) {
-    if (!lua_isnoneornil(L, 2)) {
-      luaL_checktype(L, 2, LUA_TTABLE);
+    if (neap__options(L, 2, "neap.gather", known)) {
       lua_getfield(L, 2, "return_exceptions");
       exceptions = lua_toboolean(L, -1);
     }

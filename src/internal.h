@@ -1113,6 +1113,13 @@ void neap__tls_free(neap_runtime *rt); /* tlsapi.c */
 void neap__sigint_catch(neap_runtime *rt);
 void neap__sigint_release(neap_runtime *rt);
 
+/* ---- options.c --------------------------------------------------------------- */
+
+/* Raises unless there is nothing or a table at the argument `index`, with none but the
+ * options in `names` (ends with NULL). Gives whether there is a table. [-0, +0, v] */
+bool neap__options(lua_State *L, int index, const char *where,
+                   const char *const *names);
+
 /* ---- modules ----------------------------------------------------------------- */
 
 void neap__timer_open(lua_State *L, neap_runtime *rt);

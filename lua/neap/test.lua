@@ -3,6 +3,7 @@
 
 require "neap" -- the core is there from here on, in stock Lua as well
 local core = require "neap.core.test"
+local receiver = require "neap.receiver"
 
 local M = {}
 
@@ -83,11 +84,13 @@ end
 
 --- Seconds since the clock was made.
 function Clock:time()
+  receiver(self, Clock, "time")
   return ((self._end or core.now()) - self._start) / 1e9
 end
 
 --- Back to real time, from where the clock stands. A second call does nothing.
 function Clock:close()
+  receiver(self, Clock, "close")
   if self._end then return end
   self._end = core.now()
   if self == ambient then ambient = nil end
@@ -135,6 +138,7 @@ end
 
 --- Back to what was before. A second call does nothing.
 function Shuffle:close()
+  receiver(self, Shuffle, "close")
   if self._closed then return end
   self._closed = true
   while order and order._closed do -- one that was closed out of turn waits for this

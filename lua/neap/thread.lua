@@ -5,6 +5,7 @@
 
 local neap = require "neap"
 local core = require "neap.core.thread"
+local receiver = require "neap.receiver"
 
 local M = {}
 
@@ -132,20 +133,30 @@ end
 ---@async
 ---@return any ... what fn returned; its error is raised, with both tracebacks
 function Thread:join()
+  receiver(self, Thread, "join")
   neap.wait { self._future }
   self.loop:join()
   return self._future:result()
 end
 
+--- So a thread may stand where a function does that waits: neap.gather(t, u) joins both.
+function Thread:__call() return self:join() end
+
 --- Cancels fn, as task:cancel(): CancelledError is raised where it waits, and by join. fn
 --- has all the time that it needs to close what it has opened; the thread ends with it.
 ---@param msg? string
 ---@return boolean cancelled false when it has ended already
-function Thread:cancel(msg) return self._future:cancel(msg) end
+function Thread:cancel(msg)
+  receiver(self, Thread, "cancel")
+  return self._future:cancel(msg)
+end
 
 --- Whether the thread has not ended yet.
 ---@return boolean
-function Thread:is_alive() return core.is_alive(self.loop) end
+function Thread:is_alive()
+  receiver(self, Thread, "is_alive")
+  return core.is_alive(self.loop)
+end
 
 local INSIST = 0.02 -- seconds between two interrupts
 
@@ -155,6 +166,7 @@ local INSIST = 0.02 -- seconds between two interrupts
 ---@param grace? number seconds; 1 if not given
 ---@return boolean in_time whether it ended without being interrupted
 function Thread:stop(grace)
+  receiver(self, Thread, "stop")
   if grace ~= nil and (type(grace) ~= "number" or grace ~= grace or grace < 0) then
     error("bad argument #1 to 'stop' (seconds expected)", 2)
   end

@@ -3,6 +3,7 @@
 local neap = require "neap"
 local core = require "neap.core.net"
 local options = require "neap.net.options"
+local receiver = require "neap.receiver"
 
 local M = {}
 
@@ -143,6 +144,7 @@ end
 
 --- Stops listening, at once. The connections go on. A second call does nothing.
 function Server:close()
+  receiver(self, Server, "close")
   if self._closed then return end
   self._closed = true
   for _, listener in ipairs(self.listeners) do listener:close() end
@@ -155,11 +157,15 @@ local function is_over(server) return server._loop:is_closed() end
 
 --- Whether it was closed, or its loop.
 ---@return boolean
-function Server:is_closed() return self._closed or is_over(self) end
+function Server:is_closed()
+  receiver(self, Server, "is_closed")
+  return self._closed or is_over(self)
+end
 
 --- Waits until the server is closed and its last connection has ended. Awaits.
 ---@async
 function Server:wait_closed()
+  receiver(self, Server, "wait_closed")
   local task = neap.current_task()
   if task and self._connections[task] then
     error("a handler of the server cannot wait for its end (in 'Server:wait_closed')", 2)
@@ -182,6 +188,7 @@ end
 ---@param timeout number?  seconds; nil: as long as it takes
 ---@return integer cancelled  how many handlers had to be cancelled
 function Server:shutdown(timeout)
+  receiver(self, Server, "shutdown")
   if timeout ~= nil then options.argument(timeout, "seconds", 1, "Server:shutdown", 2) end
   self:close()
   if is_over(self) then return 0 end
@@ -213,12 +220,16 @@ end
 ---@return string host
 ---@return integer? port
 function Server:address()
+  receiver(self, Server, "address")
   return table.unpack(self._address, 1, self._address.n)
 end
 
 --- How many connections there are.
 ---@return integer
-function Server:connections() return is_over(self) and 0 or self._count end
+function Server:connections()
+  receiver(self, Server, "connections")
+  return is_over(self) and 0 or self._count
+end
 
 function Server:__tostring()
   if self:is_closed() then

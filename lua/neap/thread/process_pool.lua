@@ -12,6 +12,7 @@ local packet = require "neap.core.packet"
 local child = require "neap.thread.process_child"
 local executor = require "neap.thread.executor"
 local frame = require "neap.thread.frame"
+local receiver = require "neap.receiver"
 local shipping = require "neap.thread.shipping"
 
 local NAME = "neap.thread.ProcessPoolExecutor"
@@ -325,6 +326,7 @@ end
 ---@param ... any
 ---@return userdata future  its results; or its error, with the traceback from there
 function Pool:submit(fn, ...)
+  receiver(self, Pool, "submit")
   if self._shut then error(executor.after_shutdown(), 2) end
   executor.check_function(fn, 1, "submit", 2)
   bind(self)
@@ -358,6 +360,7 @@ end
 ---until the last result; chunk: how many items go out together, 1 if not given
 ---@return function results
 function Pool:map(fn, source, options)
+  receiver(self, Pool, "map")
   return executor.map(self, self._size, fn, source, options, "map")
 end
 
@@ -385,6 +388,7 @@ end
 ---@param wait? boolean
 ---@param options? { cancel_futures?: boolean } cancels what has not started
 function Pool:shutdown(wait, options)
+  receiver(self, Pool, "shutdown")
   local cancel
   wait, cancel = executor.check_shutdown(wait, options, "shutdown", 2)
   self._shut = true

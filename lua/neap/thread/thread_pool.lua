@@ -4,6 +4,7 @@ local neap = require "neap"
 local core = require "neap.core.pool"
 local executor = require "neap.thread.executor"
 local processors = require "neap.thread.processors"
+local receiver = require "neap.receiver"
 
 local NAME = "neap.thread.ThreadPoolExecutor"
 local SPEC = { workers = "count", name = "text", memory_limit = "count" }
@@ -22,6 +23,7 @@ Pool.__index = Pool
 ---@param ... any
 ---@return userdata future  its results; or its error, with the traceback from there
 function Pool:submit(fn, ...)
+  receiver(self, Pool, "submit")
   if self._shut then error(executor.after_shutdown(), 2) end
   executor.check_function(fn, 1, "submit", 2)
   local future = core.submit(self._pool, fn, ...)
@@ -40,6 +42,7 @@ end
 ---until the last result; chunk: how many items go out together, 1 if not given
 ---@return function results
 function Pool:map(fn, source, options)
+  receiver(self, Pool, "map")
   return executor.map(self, self._size, fn, source, options, "map")
 end
 
@@ -49,6 +52,7 @@ end
 ---@param wait? boolean
 ---@param options? { cancel_futures?: boolean } cancels what has not started
 function Pool:shutdown(wait, options)
+  receiver(self, Pool, "shutdown")
   local cancel
   wait, cancel = executor.check_shutdown(wait, options, "shutdown", 2)
   self._shut = true
