@@ -213,7 +213,8 @@ describe("a ProcessPoolExecutor", function()
       {})
     refused("unknown option 'cancel' to 'shutdown'", pool.shutdown, pool, true, { cancel = true })
     for _, method in ipairs { "submit", "map", "shutdown" } do
-      refused("bad argument #1 to '" .. method .. "' %(.*ProcessPoolExecutor expected, got function%)",
+      refused("bad argument #1 to '" .. method
+        .. "' %(.*ProcessPoolExecutor expected, got function%)",
         pool[method], print)
     end
   end)

@@ -271,7 +271,8 @@ describe("shutdown", function()
     assert.matches("boolean expected", catch(pool.shutdown, pool, 1))
     assert.matches("unknown option 'x'", catch(pool.shutdown, pool, true, { x = 1 }))
     for _, name in ipairs { "submit", "map", "shutdown" } do
-      assert.matches("bad argument #1 to '" .. name .. "' %(.*ThreadPoolExecutor expected, got nil%)",
+      assert.matches("bad argument #1 to '" .. name
+        .. "' %(.*ThreadPoolExecutor expected, got nil%)",
         catch(pool[name]))
     end
   end)
