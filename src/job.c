@@ -29,6 +29,7 @@ void neap__job_unref(neap__job *job) {
   neap__mailbox_unref(job->there);
   if (job->code != NULL) neap__shared_unref(&job->code->shared);
   neap__shared_unref(job->pool);
+  neap__share_alloc(job->message, 0);
   neap__share_alloc(job, 0);
 }
 
@@ -86,19 +87,32 @@ static void leave_there(neap__job *job) {
 
 /* ---- at home ------------------------------------------------------------------- */
 
+/* Pushes what anchors the job's Future, and it. [-0, +2, -] */
+static neap__future *push_future(lua_State *L, const neap__job *job) {
+  neap__reg_get(L, NEAP__R_THREADS);
+  lua_rawgeti(L, -1, job->slot);
+  return lua_touserdata(L, -1);
+}
+
+/* Keeps the message with which the Future was cancelled, where there is one (and the
+ * memory for it). */
+static void take_message(neap__job *job, lua_State *L) {
+  if (!lua_checkstack(L, 3)) return;
+  push_future(L, job);
+  if (lua_getiuservalue(L, -1, NEAP__OUTCOME) == LUA_TSTRING) {
+    size_t size = lua_rawlen(L, -1) + 1;
+    job->message = neap__share_alloc(NULL, size);
+    if (job->message != NULL) memcpy(job->message, lua_tostring(L, -1), size);
+  }
+  lua_pop(L, 3);
+}
+
 /* It is cancelled there, once. */
 static void ask_to_end(neap__job *job) {
   if (job->asked) return;
   job->asked = true;
   neap__job_ref(job);
   neap__post(job->there, &job->cancel);
-}
-
-/* Pushes what anchors the job's Future, and it. [-0, +2, -] */
-static neap__future *push_future(lua_State *L, const neap__job *job) {
-  neap__reg_get(L, NEAP__R_THREADS);
-  lua_rawgeti(L, -1, job->slot);
-  return lua_touserdata(L, -1);
 }
 
 /* The Future has its outcome: from us, or it was cancelled. */
@@ -111,7 +125,9 @@ static void on_future_done(neap__watcher *watcher, neap__future *future) {
     neap__post(job->home, &job->reply);
     return;
   }
-  if (job->there != NULL) ask_to_end(job);
+  if (job->there == NULL || job->asked) return;
+  take_message(job, future->loop->rt->L);
+  ask_to_end(job);
 }
 
 bool neap__job_end(lua_State *L, neap__future *future) {
@@ -480,7 +496,7 @@ static void deliver_cancel(neap__mail *mail, neap__loop *loop, lua_State *L) {
   /* A loop that ends has cancelled all: a second time would cut cleaning up short. */
   if (job->task != NULL && !loop->rt->finishing) {
     job->task->told = true;
-    neap_cancel(job->task, NULL);
+    neap_cancel(job->task, job->message);
   }
   neap__job_unref(job);
 }

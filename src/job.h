@@ -37,8 +37,9 @@ struct neap__job {
   _Atomic(neap__mailbox *) there;
   neap__packet packet; /* function and arguments; then the outcome */
   neap__code
-      *code; /* the function, where it is not in the packet; a reference */
-  bool gap;  /* its second value is none of the arguments */
+      *code;     /* the function, where it is not in the packet; a reference */
+  char *message; /* of the cancellation, or NULL */
+  bool gap;      /* its second value is none of the arguments */
   enum neap__job_outcome outcome;
   const char *reason; /* a static string */
   /* Called in the thread that ran it (or where it was lost) after the outcome has been
