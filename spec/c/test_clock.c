@@ -152,7 +152,7 @@ static void test_watchdog(void) {
   fixture f;
   REQUIRE(start(&f));
   DO(&f, "local core = require 'neap.core.test'\n"
-         "core.watchdog(0.02)\n"
+         "core.watchdog(0.2)\n"
          "local ok, err = pcall(neap.sleep, 60)\n"
          "assert(neap.TimeoutError:is(err), tostring(err))\n"
          "local ok, err = pcall(neap.run, neap.sleep, 60)\n"

@@ -110,17 +110,33 @@ static void test_request(void) {
   fixture_close(&f);
 }
 
+static atomic_bool served;
+
+static void log_and_tell(void *ud, const char *text, size_t length) {
+  fixture_log(ud, text, length);
+  atomic_store(&served, true);
+}
+
+/* Asks, and ends the loop when that has come. */
 static void on_thread(void *arg) {
   usleep(20000);
   neap_request_dump(arg, false);
-  usleep(20000);
+  for (int i = 0; i < 20000 && !atomic_load(&served); i++)
+    usleep(1000);
   neap_stop(arg);
+}
+
+static bool start_served(fixture *f) {
+  atomic_store(&served, false);
+  fixture_init(f);
+  f->config.log = log_and_tell;
+  return fixture_open(f);
 }
 
 static void test_from_thread(void) {
   fixture f;
-  REQUIRE(fixture_start(&f));
-  DO(&f, "neap.create_task(neap.sleep, 60)");
+  REQUIRE(start_served(&f));
+  DO(&f, "neap.create_task(neap.sleep, 60) neap.sleep(0)");
   uv_thread_t thread;
   uv_thread_create(&thread, on_thread, f.rt);
   CHECK_INT(neap_run(f.rt), UV_EINTR); /* the request alone does not end it */
@@ -131,8 +147,9 @@ static void test_from_thread(void) {
 
 static void test_from_thread_busy_tasks(void) {
   fixture f;
-  REQUIRE(fixture_start(&f));
-  DO(&f, "neap.create_task(function() while true do neap.sleep(0) end end)");
+  REQUIRE(start_served(&f));
+  DO(&f, "neap.create_task(function() while true do neap.sleep(0) end end)\n"
+         "neap.sleep(0)");
   uv_thread_t thread;
   uv_thread_create(&thread, on_thread, f.rt);
   CHECK_INT(neap_run(f.rt), UV_EINTR);
@@ -246,7 +263,7 @@ static void test_lent_request(void) {
   REQUIRE(fixture_open(&f));
   DO(&f, "event = neap.Event()\n"
          "neap.create_task(event.wait, event) neap.sleep(0)");
-  uv_timer_start(&l.timer, on_wake, 5, 0);
+  uv_timer_start(&l.timer, on_wake, 100, 0);
   neap_request_dump(f.rt, false);
   uv_run(&l.loop, UV_RUN_DEFAULT); /* the embedder's own */
   CHECK_HAS(f.log, "waiting in 'Event:wait' for <Event unset>, since ");

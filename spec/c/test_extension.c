@@ -367,7 +367,7 @@ static void test_threadsafe_first(void) {
 static void test_threadsafe_cancelled(void) {
   fixture f;
   REQUIRE(remote_start(&f));
-  DO(&f, "local t = neap.create_task(remote, 5000, 1) neap.sleep(0)\n"
+  DO(&f, "local t = neap.create_task(remote, 400000, 1) neap.sleep(0)\n"
          "t:cancel() neap.sleep(0) assert(not t:done())\n"
          "pcall(t.await, t) assert(t:cancelled())\n"
          /* cancelled at about the moment of the wake */
@@ -408,15 +408,21 @@ static void test_threadsafe_many(void) {
 typedef struct sum_work {
   neap_work work;
   int n, delay;
+  bool held;
   long long sum;
   bool ran;
 } sum_work;
 
 static atomic_int works; /* blocks that are alive */
+static atomic_int begun; /* how many of them have run, or do */
+static atomic_bool may_go;
 
 static void sum_run(neap_work *work) {
   sum_work *w = CONTAINER_OF(work, sum_work, work);
+  atomic_fetch_add(&begun, 1);
   if (w->delay > 0) usleep((useconds_t)w->delay);
+  while (w->held && !atomic_load(&may_go))
+    usleep(1000);
   for (int i = 1; i <= w->n; i++)
     w->sum += i;
   w->ran = true;
@@ -435,10 +441,11 @@ static int sum_finish(lua_State *L, neap_work *work, int status) {
   return 1;
 }
 
-/* sum(n, delay in us) -> 1 + 2 + ... + n. Waits. */
+/* sum(n, delay in us, whether let_go() lets it go) -> 1 + 2 + ... + n. Waits. */
 static int l_sum(lua_State *L) {
   int n = (int)luaL_checkinteger(L, 1);
   int delay = (int)luaL_optinteger(L, 2, 0);
+  bool held = lua_toboolean(L, 3);
   neap_check_park(L, "sum");
   sum_work *w = calloc(1, sizeof *w);
   atomic_fetch_add(&works, 1);
@@ -446,7 +453,36 @@ static int l_sum(lua_State *L) {
   w->work.finish = sum_finish;
   w->n = n;
   w->delay = delay;
+  w->held = held;
   return neap_offload(L, &w->work, "sum");
+}
+
+/* begun() -> how many sums have begun since hold() */
+static int l_begun(lua_State *L) {
+  lua_pushinteger(L, atomic_load(&begun));
+  return 1;
+}
+
+static int l_hold(lua_State *L) {
+  (void)L;
+  atomic_store(&begun, 0);
+  atomic_store(&may_go, false);
+  return 0;
+}
+
+static int l_let_go(lua_State *L) {
+  (void)L;
+  atomic_store(&may_go, true);
+  return 0;
+}
+
+static bool sum_start(fixture *f) {
+  if (!fixture_start(f)) return false;
+  lua_register(f->L, "sum", l_sum);
+  lua_register(f->L, "begun", l_begun);
+  lua_register(f->L, "hold", l_hold);
+  lua_register(f->L, "let_go", l_let_go);
+  return true;
 }
 
 static void test_offload(void) {
@@ -467,19 +503,24 @@ static void test_offload(void) {
 
 static void test_offload_cancelled(void) {
   fixture f;
-  REQUIRE(fixture_start(&f));
-  lua_register(f.L, "sum", l_sum);
-  DO(&f, "local t = neap.create_task(sum, 3, 20000) neap.sleep(0.005)\n"
+  REQUIRE(sum_start(&f));
+  DO(&f, "hold()\n"
+         "local t = neap.create_task(sum, 3, 0, true)\n"
+         "repeat neap.sleep(0.001) until begun() == 1\n"
          "t:cancel 'no more' neap.sleep(0) assert(not t:done())\n"
+         "let_go()\n"
          "local ok, e = pcall(t.await, t)\n"
          "assert(t:cancelled() and e.message == 'no more')\n"
          /* more than the pool has threads: some never begin */
+         "hold()\n"
          "local all = {}\n"
-         "for i = 1, 20 do all[i] = neap.create_task(sum, 3, 5000) end\n"
-         "neap.sleep(0.001)\n"
+         "for i = 1, 20 do all[i] = neap.create_task(sum, 3, 0, true) end\n"
+         "repeat neap.sleep(0.001) until begun() > 0\n"
          "for _, t in ipairs(all) do t:cancel() end\n"
+         "neap.sleep(0) let_go()\n"
          "for _, t in ipairs(all) do pcall(t.await, t)\n"
-         "  assert(t:cancelled()) end");
+         "  assert(t:cancelled()) end\n"
+         "assert(begun() < 20)");
   CHECK_INT(atomic_load(&works), 0);
   fixture_close(&f);
 }
@@ -490,7 +531,7 @@ static void test_offload_forced(void) {
   f.config.grace = 0.001;
   REQUIRE(fixture_open(&f));
   lua_register(f.L, "sum", l_sum);
-  DO(&f, "for i = 1, 12 do neap.create_task(sum, 3, 100000) end\n"
+  DO(&f, "for i = 1, 12 do neap.create_task(sum, 3, 300000) end\n"
          "neap.sleep(0.001)");
   CHECK(neap_shutdown(f.rt) > 0);
   CHECK_INT(atomic_load(&works), 0);
@@ -499,10 +540,11 @@ static void test_offload_forced(void) {
 
 static void test_offload_timeout(void) {
   fixture f;
-  REQUIRE(fixture_start(&f));
-  lua_register(f.L, "sum", l_sum);
-  DO(&f, "local t = neap.create_task(sum, 3, 10000)\n"
-         "neap.get_event_loop():call_later(0.001, t.cancel, t)\n"
+  REQUIRE(sum_start(&f));
+  DO(&f, "hold()\n"
+         "local t = neap.create_task(sum, 3, 0, true)\n"
+         "neap.get_event_loop():call_later(0.001, function()\n"
+         "  t:cancel() let_go() end)\n"
          "local ok, e = pcall(t.await, t)\n"
          "assert(not ok and neap.CancelledError:is(e))");
   fixture_close(&f);
