@@ -381,12 +381,14 @@ static void test_threadsafe_cancelled(void) {
 
 static void test_threadsafe_forced(void) {
   fixture f;
-  REQUIRE(remote_start(&f));
+  fixture_init(&f);
   f.config.grace = 0.001;
+  REQUIRE(fixture_open(&f));
+  lua_register(f.L, "remote", l_remote);
   atomic_store(&remote_ended, 0);
   DO(&f, "for i = 1, 5 do neap.create_task(remote, i * 100000) end\n"
          "neap.sleep(0)");
-  /* The grace of the fixture is over before the threads are through. */
+  /* The grace is over before the threads are through. */
   CHECK(neap_shutdown(f.rt) > 0);
   CHECK_INT(atomic_load(&remote_ended), 5);
   fixture_close(&f);
