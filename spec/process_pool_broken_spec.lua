@@ -66,7 +66,7 @@ describe("a worker process that dies", function()
       end,
     } do
       local future = pool:submit(job)
-      local err = catch(neap.wait_for, future, 10)
+      local err = catch(neap.wait_for, future, 50)
       assert.is_true(neap.BrokenExecutor:is(err), tostring(err))
       assert.equal(1, pool:submit(math.max, 1):await())
     end

@@ -34,6 +34,8 @@ local function late(x)
 end
 
 describe("ProcessPoolExecutor:shutdown", function()
+  local at = folder(before_each, after_each)
+
   it("waits for all jobs and the end of the processes", function()
     for _, run in ipairs { helper.direct, helper.in_task } do
       run(function()
@@ -66,9 +68,17 @@ describe("ProcessPoolExecutor:shutdown", function()
 
   it("can cancel what has not started", function()
     local pool, futures = pool_of(1), {}
-    for i = 1, 4 do futures[i] = pool:submit(late, i) end
+    local gate = at "gate"
+    local function job(x)
+      while not io.open(gate) do neap.sleep(0.001) end
+      return x
+    end
+    for i = 1, 4 do futures[i] = pool:submit(job, i) end
     helper.settle()
-    pool:shutdown(true, { cancel_futures = true })
+    local task = helper.start(pool.shutdown, pool, true, { cancel_futures = true })
+    for i = 2, 4 do assert.is_true(futures[i]:cancelled()) end
+    io.open(gate, "w"):close()
+    task:await()
     assert.equal(1, futures[1]:result())
     for i = 2, 4 do assert.is_true(futures[i]:cancelled()) end
   end)
@@ -239,8 +249,7 @@ describe("a program", function()
         neap.sleep(100)
       end
       for i = 1, 3 do pool:submit(job, i == 1) end
-      neap.sleep(0.05)
-      while #io.open("out"):read "a" < 3 do neap.sleep(0.01) end
+      while select(2, io.open("out"):read "a":gsub("\n", "")) < 3 do neap.sleep(0.01) end
       os.execute "kill -9 $PPID"
     ]]
     assert.equal(137, result.code)

@@ -208,7 +208,8 @@ describe("Process:close", function()
   end)
 
   it("lets it end in its own way", function()
-    local child = ready "trap 'exit 8' TERM; echo ready; while :; do sleep 0.01; done"
+    local child = ready("trap 'exit 8' TERM; echo ready; while :; do sleep 0.01; done",
+      { grace = 60 })
     child:close()
     assert.equal(8, child:wait())
   end)

@@ -57,7 +57,7 @@ describe("signals", function()
       local listener <close> = signal.listen "SIGURG"
       assert.is_false(t:stop(0.01))
       kill "URG"
-      assert.equal("SIGURG", (neap.wait_for(listener.wait, 5, listener)))
+      assert.equal("SIGURG", (neap.wait_for(listener.wait, 50, listener)))
       t = stuck()
       assert.is_false(t:stop(0.01))
     end
@@ -170,7 +170,7 @@ describe("TLS", function()
         local stream <close> = assert(net.connect("localhost", port,
           { tls = trust, addresses = { "127.0.0.1" } }))
         stream:write(i, " ", k, "\n")
-        got[k] = core.wait_for(stream.read, 5, stream)
+        got[k] = core.wait_for(stream.read, 50, stream)
       end
       return table.concat(got, ",")
     end, certs.identity "server", certs.trust())

@@ -56,14 +56,19 @@ describe("submit", function()
 
   it("starts workers only when they are needed", function()
     local pool <close> = thread.ThreadPoolExecutor(5)
-    assert.matches("0 of 5 workers", tostring(pool))
-    pool:submit(math.abs, -1):await()
-    assert.matches("1 of 5 workers", tostring(pool))
-    for _ = 1, 5 do
-      pool:submit(math.abs, -1):await()
-      neap.sleep(0.001) -- so that it is idle again
+    local idle = thread.Channel()
+    local function job() -- says so when its worker has looked for the next one
+      neap.create_task(function()
+        for _ = 1, 8 do neap.sleep(0) end
+        idle:send(true)
+      end)
     end
-    assert.matches("[12] of 5 workers", tostring(pool))
+    assert.matches("0 of 5 workers", tostring(pool))
+    for _ = 1, 6 do
+      pool:submit(job):await()
+      idle:recv()
+      assert.matches("1 of 5 workers", tostring(pool))
+    end
   end)
 
   it("lets calls wait", function()

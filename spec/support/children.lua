@@ -35,9 +35,14 @@ function M.exists(pid)
   return state ~= nil
 end
 
+--- Waits for what the loop has yet to hear of, and to close.
+function M.settle()
+  for _ = 1, 5 do neap.sleep(0) end
+end
+
 --- Waits until a process that the loop does not watch has ended (whoever reaps it).
 function M.gone(pid)
-  for _ = 1, 2000 do
+  for _ = 1, 20000 do
     local state = M.state(pid)
     if state == nil or state == "Z" then return end
     os.execute "sleep 0.001"
@@ -47,15 +52,18 @@ end
 
 --- Waits until the loop has reaped a child of ours, and closed its handle.
 function M.reaped(pid)
-  for _ = 1, 2000 do
+  for _ = 1, 20000 do
     if not M.exists(pid) then return M.settle() end
     neap.sleep(0.001)
   end
   error("process " .. pid .. " has not been reaped", 2)
 end
 
---- How many descriptors are open.
+--- How many descriptors are open, without those of garbage.
 function M.descriptors()
+  collectgarbage()
+  collectgarbage()
+  M.settle()
   local n = 0
   for fd = 0, 1023 do
     local file = io.open("/proc/self/fdinfo/" .. fd)
@@ -75,11 +83,6 @@ function M.list()
   for pid in file:read("a"):gmatch "%d+" do found[tonumber(pid)] = M.state(pid) end
   file:close()
   return found
-end
-
---- Waits for what the loop has yet to hear of, and to close.
-function M.settle()
-  for _ = 1, 5 do neap.sleep(0) end
 end
 
 return M
