@@ -139,7 +139,8 @@ for _, version in ipairs { "TLSv1.2", "TLSv1.3" } do
               local what = ("%s %s at %d of %d"):format(way, fault, at, size)
               local answer, err = ask(fault == "corrupt" and 0.5)
               check(answer, err, seen, what)
-              if at < size and fault == "reset_after" and way == "down" then
+              -- Signatures differ by some bytes from one conversation to the next.
+              if at < size - 10 and fault == "reset_after" and way == "down" then
                 assert.is_nil(answer, what)
               elseif at < size - 50 and fault == "close_after" and way == "down" then
                 assert.is_nil(answer, what)
@@ -171,7 +172,6 @@ for _, version in ipairs { "TLSv1.2", "TLSv1.3" } do
       local total = sizes()
       with_server(version, function(ask, _, set)
         for way, size in pairs(total) do
-          -- Signatures differ by some bytes from one conversation to the next.
           for at = 0, size - 50, math.max(size // 6, 1) do
             set { [way] = { stall_after = at } }
             local task = neap.create_task(ask)

@@ -13,7 +13,7 @@ describe("watching", function()
 
   --- The next change as text; fails when there is none for a while.
   local function next_of(watcher)
-    local change = neap.wait_for(watcher.next, 5, watcher)
+    local change = neap.wait_for(watcher.next, 40, watcher)
     return change and ("%s %s"):format(change.name, change.event)
   end
 
@@ -96,7 +96,7 @@ describe("watching", function()
     while #list == 0 do neap.sleep(0.001) end
     file:close()
     fs.remove(path)
-    neap.wait_for(task, 5)
+    neap.wait_for(task, 40)
     assert.equal("file change", list[1])
     assert.equal("file rename", list[#list - 1])
     assert.equal("end", list[#list])
@@ -168,7 +168,7 @@ describe("watching", function()
     end)
     neap.sleep(0)
     fs.write_file(at "a", "")
-    neap.wait_for(task, 5)
+    neap.wait_for(task, 40)
     assert.matches("closed", tostring(kept))
     assert.is_nil(kept:next())
   end)

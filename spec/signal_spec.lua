@@ -13,6 +13,14 @@ local function send(name, times)
   assert(pipe:close())
 end
 
+--- Has it sent once the loop runs, and what called this waits. The pipe is to be closed.
+local function send_later(name)
+  local pipe = assert(io.popen("read _; kill -" .. name .. " $PPID", "w"))
+  pipe:setvbuf "no"
+  neap.get_event_loop():call_soon(pipe.write, pipe, "\n") -- no Lua code runs there
+  return pipe
+end
+
 describe("loop:add_signal_handler", function()
   local loop, log, add
   before_each(function()
@@ -270,7 +278,7 @@ describe("loop:add_signal_handler", function()
   it("takes the place of Ctrl-C, until it is removed", function()
     local function check_interrupt()
       if not stock then return end
-      local _pipe <close> = assert(io.popen "sleep 0.05; kill -INT $PPID")
+      local _pipe <close> = send_later "INT"
       assert.is_true(neap.KeyboardInterrupt:is(helper.catch(neap.sleep, 3600)))
     end
     check_interrupt()
@@ -300,6 +308,12 @@ describe("A handler in the host", function()
     local neap = require "neap"
     local loop = neap.get_event_loop()
     local function send(name) io.popen("kill -" .. name .. " $PPID"):close() end
+    local function send_later(name) -- when the loop runs
+      local pipe = io.popen("read _; kill -" .. name .. " $PPID", "w")
+      pipe:setvbuf "no"
+      loop:call_soon(pipe.write, pipe, "\n")
+      _G.pipe = pipe
+    end
   ]]
 
   local function check(expected, script)
@@ -366,7 +380,7 @@ describe("A handler in the host", function()
         neap.sleep(0.01)
         loop:remove_signal_handler "SIGINT"
       end):await()
-      io.popen "sleep 0.05; kill -INT $PPID"
+      send_later "INT"
       print(select(2, pcall(neap.sleep, 10)))
     ]])
   end)
@@ -377,7 +391,7 @@ describe("A handler in the host", function()
       send "INT"
       neap.sleep(0.01)
       loop:remove_signal_handler "SIGINT"
-      io.popen "sleep 0.05; kill -INT $PPID"
+      send_later "INT"
       pcall(neap.sleep, 10)
       send "INT"
       print "not reached"

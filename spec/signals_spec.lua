@@ -16,8 +16,10 @@ describe("signal.wait", function()
       local task = helper.start(signal.wait, "SIGUSR1", "SIGUSR2")
       signal.raise "SIGUSR2"
       assert.equal("SIGUSR2", task:await())
-      neap.get_event_loop():call_later(0.001, signal.raise, "SIGTERM")
-      assert.equal("SIGTERM", run(signal.wait, 15, signal.SIGUSR1))
+      assert.equal("SIGTERM", run(function()
+        neap.get_event_loop():call_later(0.001, signal.raise, "SIGTERM")
+        return (signal.wait(15, signal.SIGUSR1)) -- somebody listens before it comes
+      end))
     end
   end)
 
@@ -65,6 +67,7 @@ describe("signal.wait", function()
       local _ <close> = neap.timeout(0.001)
       signal.wait "SIGUSR1"
     end)))
+    local _ <close> = signal.listen "SIGUSR1" -- one that comes after the end kills nobody
     assert.equal(1, test.cancel_sweep(function()
       neap.get_event_loop():call_soon(signal.raise, "SIGUSR1")
       signal.wait "SIGUSR1"
@@ -325,6 +328,7 @@ describe("signals in the host #host", function()
   it("that a task waits for keep the program alive, those listened for do not", function()
     check({ "end\nSIGUSR1\n", "", 0 }, [[
       neap.create_task(function() print(signal.wait "SIGUSR1") end)
+      neap.sleep(0) -- it listens before the signal comes
       local idle = signal.listen "SIGUSR2"
       io.popen "sleep 0.05; kill -USR1 $PPID"
       print "end"

@@ -7,16 +7,16 @@ local process = require "neap.process"
 local test = require "neap.test"
 local helper = require "spec.helper"
 local certs = require "spec.support.certs"
+local ports = require "spec.support.port"
 local proxy = require "spec.support.proxy"
 
 local MUCH = ("0123456789abcdef"):rep(helper.many(1 << 16)) -- 1 MB
 
 --- A server for the test: fn(server, port).
-local function serving(handler, opts, fn)
+local function serving(handler, opts, fn, port)
   local tls = certs.identity("server", opts)
-  local server <close> = assert(net.serve(handler, { tls = tls }))
-  local _, port = server:address()
-  return fn(server, port)
+  local server <close> = assert(net.serve(handler, { tls = tls, port = port }))
+  return fn(server, select(2, server:address()))
 end
 
 local function echo(stream)
@@ -136,7 +136,7 @@ describe("TLS of a server", function()
     end, { alpn = { "http/1.1" } }, function(_, port)
       for _, version in ipairs { "1.2", "1.3" } do
         local result = assert(process.run { "env", "-u", "LD_PRELOAD",
-          "curl", "-sS", "--cacert", certs.path "ca.pem",
+          "curl", "-q", "--noproxy", "*", "-sS", "--cacert", certs.path "ca.pem",
           "--tls-max", version, "--resolve", ("localhost:%d:127.0.0.1"):format(port),
           ("https://localhost:%d/"):format(port) })
         assert.equal("", result.stderr)
@@ -144,7 +144,7 @@ describe("TLS of a server", function()
         assert.truthy(result.stdout == MUCH)
       end
       local result = assert(process.run { "env", "-u", "LD_PRELOAD",
-        "curl", "-sS", ("https://127.0.0.1:%d/"):format(port) })
+        "curl", "-q", "--noproxy", "*", "-sS", ("https://127.0.0.1:%d/"):format(port) })
       assert.equal(60, result.code) -- it does not know our CA
     end)
   end)
@@ -243,7 +243,7 @@ describe("TLS of a client", function()
       local good <close> = assert(net.connect("127.0.0.1", port, {
         tls = assert(net.tls_context(certs.trust { server_name = "a.wild.example" })) }))
       assert.is_nil(good:alpn())
-    end)
+    end, ports.unused())
   end)
 
   it("says what is wrong with its options before it connects", function()

@@ -242,6 +242,8 @@ describe("TLS", function()
   it("tells an end without goodbye, after the data", function()
     local a, b = through(1000)
     secure.shake(a, b)
+    b:write "go\n" -- nothing else is on its way to the one who goes
+    assert.equal("go", a:read())
     a:write("half"):flush()
     neap.sleep(0.002)
     a:abort()

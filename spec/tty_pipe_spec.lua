@@ -7,16 +7,25 @@ local helper = require "spec.helper"
 local host = helper.host
 if host:sub(1, 1) ~= "/" then host = os.getenv "PWD" .. "/" .. host end
 
---- Runs a command of bash in a folder with main.lua; the host is "$H".
+-- What has come before a stream looks for the first time is read ahead: what is to come
+-- later waits until a file is there.
+local AWAIT = [[
+  await() { for _ in $(seq 4000); do test -e "$1" && return; sleep 0.01; done; }
+  export -f await
+]]
+local MADE = 'local function made(name) assert(io.open(name, "w")):close() end\n'
+
+--- Runs a command of bash in a folder with main.lua; the host is "$H". `await NAME` in the
+--- command waits for what `made "NAME"` in the script makes.
 local function shell(command, script)
   local pipe <close> = assert(io.popen "mktemp -d")
   local dir = pipe:read "l"
   local _dir <close> = helper.closing(function() os.execute("rm -rf '" .. dir .. "'") end)
   do
     local file <close> = assert(io.open(dir .. "/main.lua", "wb"))
-    file:write('local neap, tty = require "neap", require "neap.tty"\n', script)
+    file:write('local neap, tty = require "neap", require "neap.tty"\n', MADE, script)
   end
-  local result = assert(process.run { "bash", "-c", command, cwd = dir, timeout = 20,
+  local result = assert(process.run { "bash", "-c", AWAIT .. command, cwd = dir, timeout = 50,
     env_extra = { H = host } })
   return result.stdout, result.code, result.stderr
 end
@@ -57,7 +66,8 @@ describe("the standard streams #host", function()
 
   it("are sockets, and put back as they were", function()
     local out, code = shell(
-      [[echo 'echo a; sleep 0.1; echo b; cat >out' >peer; echo '$H main.lua; head -1' >run
+      [[echo 'echo a; await end; echo b; cat >out' >peer
+        echo '$H main.lua; : >end; head -1' >run
         socat -t5 EXEC:'bash ./run' EXEC:'bash ./peer' && cat out]], [[
       print((tostring(tty.stdout):gsub("%d+", "N")))
       tty.stdout:write(tty.stdin:read(), "\n")
@@ -90,10 +100,12 @@ describe("the standard streams #host", function()
 
   it("do not make pipes of others nonblocking, and leave print as it is", function()
     local out, code = shell([[
-      (echo a; sleep 0.05; echo b) | { $H main.lua; cat; } | { sleep 0.1; cat; } >out
+      (echo a; await read; echo b) | { $H main.lua; cat; } |
+        { await read; sleep 0.1; cat; } >out
       head -2 out; tail -1 out; wc -c <out
     ]], [[
       print(tty.stdin:read())
+      made "read"
       tty.stdout:write("stream\n")
       for i = 1, 3000 do print(("y"):rep(99)) end
     ]])
@@ -102,9 +114,14 @@ describe("the standard streams #host", function()
   end)
 
   it("leave what nobody asked for where it is", function()
-    local out = shell("{ echo a; sleep 0.1; echo b; } | { $H main.lua; echo next; cat; }", [[
+    local out = shell([[
+      { echo a; await read; echo b; : >sent; } | { $H main.lua; echo next; cat; }
+    ]], [[
+      local fs = require "neap.fs"
       print(tty.stdin:read())
-      neap.sleep(0.2)
+      made "read"
+      while not fs.exists "sent" do neap.sleep(0.005) end
+      neap.sleep(0.05)
     ]])
     assert.equal("a\nnext\nb\n", out)
   end)
@@ -121,9 +138,15 @@ describe("the standard streams #host", function()
   end)
 
   it("do not hold up other tasks while one reads", function()
-    local out = shell("{ sleep 0.1; echo end; } | $H main.lua", [[
+    local out = shell("{ await others; echo end; } | $H main.lua", [[
       local n = 0
-      local task = neap.create_task(function() while true do neap.sleep(0.005) n = n + 1 end end)
+      local task = neap.create_task(function()
+        while true do
+          neap.sleep(0.005)
+          n = n + 1
+          if n == 3 then made "others" end
+        end
+      end)
       print(tty.stdin:read(), n > 2)
       task:cancel()
     ]])
@@ -178,7 +201,7 @@ describe("the standard streams #host", function()
   end)
 
   it("time out and are cancelled while they read", function()
-    local out, code = shell("{ sleep 0.2; echo late; } | $H main.lua", [[
+    local out, code = shell("{ await late; echo late; } | $H main.lua", [[
       local task = neap.create_task(function() return tty.stdin:read() end)
       neap.sleep(0)
       task:cancel()
@@ -187,6 +210,7 @@ describe("the standard streams #host", function()
         local _ <close> = neap.timeout(0.01)
         return tty.stdin:read()
       end))
+      made "late"
       print(task:cancelled(), tty.stdin:read())
     ]])
     assert.equal("false\tTimeoutError\ntrue\tlate\n", out)

@@ -40,7 +40,7 @@ local function terminal(script, talk, opts)
     stty cols 100 rows 30; stty -g >before
     %s
     echo $? >code; stty -g >after
-  ]]):format(opts.run or 'timeout --foreground 20 "$H" main.lua'))
+  ]]):format(opts.run or 'timeout --foreground 50 "$H" main.lua'))
   local child <close> = assert(process.spawn { "script", "-qec", "bash ./run.sh", "/dev/null",
     cwd = dir, stdin = "pipe", stdout = "pipe", env_extra = { H = host } })
   local out = {}
@@ -58,7 +58,7 @@ end
 --- The same in a shell, without a terminal. The host is "$H".
 local function shell(command, script)
   local dir <const>, _dir <close> = folder(script)
-  local result = assert(process.run { "bash", "-c", command, cwd = dir, timeout = 20,
+  local result = assert(process.run { "bash", "-c", command, cwd = dir, timeout = 50,
     env_extra = { H = host } })
   return result.stdout, result.code, result.stderr
 end
