@@ -17,11 +17,11 @@ end
 
 -- The tasks themselves come out, so each can be asked for what became of it.
 local tasks = start {
-  { "a slow one", 0.06 }, { "a quick one", 0.01 }, { "a broken one", 0.03 },
+  { "a slow one", 0.6 }, { "a quick one", 0.1 }, { "a broken one", 0.3 },
   { "a hopeless one", 3600 },
 }
 local ok, err = pcall(function()
-  for task in neap.as_completed(tasks, { timeout = 0.2 }) do
+  for task in neap.as_completed(tasks, { timeout = 3 }) do
     local problem = task:exception()
     print(problem and "failed: " .. problem or "got " .. task:result())
   end

@@ -10,8 +10,12 @@ print("neap " .. neap._VERSION .. ": asyncio for " .. _VERSION)
 
 title "1. Three tasks wait at the same time"
 do
+  local waiting, most = 0, 0
   local function prepare(what, seconds)
+    waiting = waiting + 1
+    most = math.max(most, waiting)
     neap.sleep(seconds)
+    waiting = waiting - 1
     print(("   %.1f s: %s"):format(seconds, what))
   end
   local start = loop:time()
@@ -20,8 +24,8 @@ do
     neap.create_task(prepare, "the toast is ready", 0.2),
     neap.create_task(prepare, "the juice is ready", 0.1)
   )
-  print("   together " .. (loop:time() - start < 0.6 and "about 0.3 s" or "more than 0.6 s") ..
-    ", one after another 0.6 s")
+  io.stderr:write(("   together %.1f s, one after another 0.6 s\n"):format(loop:time() - start))
+  print(("   %d waited at the same time"):format(most))
 end
 
 title "2. Ten thousand tasks sleep for 0.2 s"
@@ -36,7 +40,7 @@ do
   end
   neap.gather(tasks)
   print(("   %d are awake again after %s"):format(awake,
-    loop:time() - start < 5 and "a moment" or "a long time"))
+    loop:time() - start < 20 and "a moment" or "a long time"))
 end
 
 title "3. A task is cancelled, and its <close> handler runs"

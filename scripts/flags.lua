@@ -22,7 +22,7 @@ local function serve(stream)
   repeat local header = stream:read() until not header or header == "\r"
   serving = serving + 1
   most = math.max(most, serving)
-  neap.sleep(0.01) -- it takes its time
+  neap.sleep(0.1) -- it takes its time
   serving = serving - 1
   if path == "ET" then
     answer(stream, "404 Not Found", "")

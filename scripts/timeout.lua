@@ -8,25 +8,25 @@ local function fetch(name, seconds)
   return name
 end
 
--- A block: everything that waits in it has 100 ms together.
+-- A block: everything that waits in it has one second together.
 local ok, err = pcall(function()
-  local _limit <close> = neap.timeout(0.1)
+  local _limit <close> = neap.timeout(1)
   print("fetched " .. fetch("the first", 0.01))
   print("fetched " .. fetch("the second", 3600))
 end)
 print(ok, err)
 
 -- A single call.
-print(neap.wait_for(fetch, 1, "quick", 0.01))
+print(neap.wait_for(fetch, 10, "quick", 0.01))
 print(pcall(neap.wait_for, fetch, 0.01, "slow", 3600))
 
 -- Each step gives the next one more time: only silence is too long.
 local loop = neap.get_event_loop()
 do
-  local limit <close> = neap.timeout(0.07)
+  local limit <close> = neap.timeout(2)
   for step = 1, 4 do
-    neap.sleep(0.02)
-    limit:reschedule(loop:time() + 0.07)
+    neap.sleep(0.6)
+    limit:reschedule(loop:time() + 2)
     print("step " .. step)
   end
 end
