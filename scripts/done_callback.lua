@@ -24,4 +24,5 @@ local late = neap.create_task(divide, 17, 2):set_name "late"
 for _, task in ipairs { good, bad, late } do task:add_done_callback(report) end
 
 late:cancel()
-neap.sleep(0.2)
+neap.wait { good, bad, late }
+neap.sleep(0) -- the callbacks have their turn
