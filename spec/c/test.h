@@ -212,7 +212,7 @@ static inline void fixture_init(fixture *f) {
                             .log = fixture_log,
                             .unhandled = fixture_unhandled,
                             .ud = f,
-                            .grace = 3};
+                            .grace = 20};
 }
 
 /* Makes the runtime; `neap` is a global. */

@@ -7,9 +7,16 @@
 
 /* ---- work on the pool ---------------------------------------------------------------- */
 
+static uv_sem_t gate;
+
 static void pause_run(neap_work *work) {
   (void)work;
   uv_sleep(30);
+}
+
+static void gate_run(neap_work *work) {
+  (void)work;
+  uv_sem_wait(&gate);
 }
 
 static int pause_finish(lua_State *L, neap_work *work, int status) {
@@ -18,14 +25,29 @@ static int pause_finish(lua_State *L, neap_work *work, int status) {
   return status < 0 ? neap_fail(L, status, "pool") : 0;
 }
 
-/* pool(): a thread of the pool sleeps for 30 ms. Waits. */
-static int l_pool(lua_State *L) {
+static int offload(lua_State *L, void (*run)(neap_work *work)) {
   neap_check_park(L, "pool");
   neap_work *work = calloc(1, sizeof *work);
   if (work == NULL) return luaL_error(L, "not enough memory");
-  work->run = pause_run;
+  work->run = run;
   work->finish = pause_finish;
   return neap_offload(L, work, "pool");
+}
+
+/* pool(): a thread of the pool sleeps for 30 ms. Waits. */
+static int l_pool(lua_State *L) {
+  return offload(L, pause_run);
+}
+
+/* gate(): a thread of the pool waits for open(). Waits. */
+static int l_gate(lua_State *L) {
+  return offload(L, gate_run);
+}
+
+static int l_open(lua_State *L) {
+  (void)L;
+  uv_sem_post(&gate);
+  return 0;
 }
 
 /* ---- an operation of libuv's ---------------------------------------------------------- */
@@ -135,16 +157,21 @@ static void test_cancelled(void) {
 static void test_advance(void) {
   fixture f;
   REQUIRE(start(&f));
+  REQUIRE(uv_sem_init(&gate, 0) == 0);
+  lua_register(f.L, "gate", l_gate);
+  lua_register(f.L, "open", l_open);
   DO(&f, "local test = require 'neap.test'\n"
          "local clock <close> = test.clock()\n"
-         "local task = neap.create_task(pool)\n"
+         "local task = neap.create_task(gate)\n"
          "clock:advance(60)\n"
          "assert(clock:time() == 60 and not task:done())\n"
+         "open()\n"
          "task:await()\n"
          "assert(clock:time() == 60)\n"
          "done = 1");
   CHECK_INT(global_int(&f, "done"), 1);
   fixture_close(&f);
+  uv_sem_destroy(&gate);
 }
 
 /* The thread of the time-out ends with the runtime, however that ends. */

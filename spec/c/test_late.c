@@ -25,7 +25,7 @@ static void sleeping(void) {
   fixture f;
   fixture_init(&f);
   REQUIRE(fixture_open(&f));
-  alarm(20); /* it would hang */
+  alarm(60); /* it would hang */
   /* What is open keeps libuv waiting. */
   DO(&f, "local neap = require 'neap'\n"
          "local a, b = require 'neap.net'.pair()\n"

@@ -270,7 +270,7 @@ static void test_step(void) {
   uint64_t begin = uv_hrtime();
   while (neap_step(f.rt, 60) > 0) {
   }
-  CHECK(uv_hrtime() - begin < 5000000000u);
+  CHECK(uv_hrtime() - begin < 50000000000u);
   fixture_close(&f);
 }
 
