@@ -3,13 +3,14 @@
 local neap = require "neap"
 local helper = require "spec.helper"
 
+-- The limit is a time that a machine busy with others hardly takes away from a short step.
 local PRELUDE = [[
 local neap = require "neap"
 local loop = neap.get_event_loop()
-loop.slow_callback_duration = 0.01
+loop.slow_callback_duration = 0.1 + 0 * os.clock() -- its first call takes longer
 local function busy()
   local start = os.clock()
-  repeat until os.clock() - start > 0.03 -- line 6
+  repeat until os.clock() - start > 0.12 -- line 6
 end
 ]]
 
@@ -26,7 +27,7 @@ describe("Debug mode", function()
     it("in a task, with the line where it was", function()
       local err = run [[neap.create_task(busy):set_name "worker"]]
       assert.matches("^neap: warning: Executing <Task 'worker' done, created at main.lua:8> "
-        .. "took 0%.%d%d%d seconds: the event loop was held at main.lua:[56]\n"
+        .. "took %d+%.%d%d%d seconds: the event loop was held at main.lua:[56]\n"
         .. "stack traceback:\n.*main.lua:[56]: in .*", err)
     end)
 
@@ -55,7 +56,7 @@ end)]]
       local err = run [[
 neap.create_task(function()
   local _ = 1
-  os.execute "sleep 0.02" -- line 10
+  os.execute "sleep 0.15" -- line 10
   local t = {}
   for i = 1, 10000 do t[i] = i end
 end)]]
@@ -80,8 +81,8 @@ end)]]
       local err = run [[
 local held = coroutine.wrap(function()
   coroutine.yield()
-  local start = os.clock()
-  repeat until os.clock() - start > 0.03 -- line 11
+  local start, clock = 0, os.clock
+  repeat start = start == 0 and clock() or start until clock() - start > 0.12 -- line 11
   coroutine.yield()
 end)
 held()
@@ -98,20 +99,20 @@ end)]]
 local clock <close> = require "neap.test".clock()
 neap.create_task(busy)
 neap.sleep(3600)]]
-      assert.matches("took 0%.%d+ seconds: the event loop was held at main.lua:[56]", err)
+      assert.matches("took %d+%.%d+ seconds: the event loop was held at main.lua:[56]", err)
     end)
 
     it("also where all of it is C", function()
-      local err = run [[neap.create_task(os.execute, "sleep 0.02")]]
-      assert.matches("Executing <Task 'Task%-1' done, created at main.lua:8> took 0.0%d+ seconds\n",
-        err)
+      local err = run [[neap.create_task(os.execute, "sleep 0.15")]]
+      assert.matches("Executing <Task 'Task%-1' done, created at main.lua:8> took %d+%.%d+ "
+        .. "seconds\n", err)
     end)
   end)
 
   it("is silent about what is fast enough, and about waiting", function()
     assert.equal("", (run [[
-neap.create_task(function() neap.sleep(0.03) end)
-loop.slow_callback_duration = 0.5
+neap.create_task(function() neap.sleep(0.25) end)
+loop.slow_callback_duration = 60
 neap.create_task(busy)
 for _ = 1, 100 do neap.sleep(0) end]]))
   end)
@@ -181,7 +182,7 @@ neap.create_task(function()
   print(counts.outer > 5)
 end)]]
     assert.equal("true\ttrue\ntrue\n", out)
-    assert.matches("took 0.%d+ seconds; it went on at main.lua:11; it is now at main.lua:15\n",
+    assert.matches("took %d+%.%d+ seconds; it went on at main.lua:11; it is now at main.lua:15\n",
       err)
   end)
 

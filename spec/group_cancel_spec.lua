@@ -408,11 +408,13 @@ describe("TaskGroup", function()
     it("Ctrl-C while the main chunk waits at the end of the block", function()
       local result = helper.run([[
         local neap = require "neap"
-        local sender <close> = io.popen "sleep 0.05; kill -INT $PPID"
+        local sender <close> = io.popen
+          "until [ -e begun ]; do sleep 0.01; done; sleep 0.05; kill -INT $PPID"
         local ok, err = pcall(function()
           local g <close> = neap.TaskGroup()
           g:create_task(function()
             local _ <close> = setmetatable({}, { __close = function(_, e) print("child", e) end })
+            io.open("begun", "w"):close()
             neap.sleep(3600)
           end)
         end)

@@ -454,16 +454,19 @@ describe("the host #host", function()
 
     it("while it sleeps, which no task but the main chunk notices", function()
       local got = script [[
+        local sender = io.popen
+          'until [ -e asleep ]; do sleep 0.01; done; sleep 0.1; kill -INT $PPID'
         local task = neap.create_task(function()
           local _ <close> = setmetatable({}, { __close = function(_, err)
             neap.sleep(0)
             print(err)
           end })
+          io.open('asleep', 'w'):close()
           neap.sleep(60)
         end)
-        local sender = io.popen 'sleep 0.2; kill -INT $PPID'
         local _, err = pcall(task.await, task)
         print(err, task:cancelled())
+        sender:close()
       ]]
       assert.same({ out = "CancelledError\nKeyboardInterrupt\ttrue\n", err = "", code = 0 }, got)
     end)
