@@ -94,7 +94,7 @@ describe("neap.process.run", function()
       for i in 1 2 3 4; do head -c 40000 /dev/zero | tr '\0' x >&2; echo >&2; done
       echo why >&2; exit 1]] })
     assert.equal("'sh' exited with code 1: why", err.message)
-    assert.is_true(os.clock() - before < 1)
+    assert.is_true(os.clock() - before < 5) -- by a pattern it takes minutes
   end)
 
   it("ends the program when the time is over", function()

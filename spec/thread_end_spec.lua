@@ -128,7 +128,7 @@ end
 
 local function wrong(state, ending, quiet, want, code, text, took)
   if code ~= want then return ("gave %s\n%s"):format(code, text) end
-  if took > 9 then return ("took %.1f s\n%s"):format(took, text) end
+  if took > 20 then return ("took %.1f s\n%s"):format(took, text) end
   if text:find "Sanitizer" then return text end
   if state.log == "left behind" and not quiet and not text:find "left behind" then
     return "said nothing\n" .. text
