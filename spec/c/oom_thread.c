@@ -69,7 +69,7 @@ static const char pools[] =
 static const char channels[] =
     "local neap, thread = require 'neap', require 'neap.thread'\n"
     "local a, b <close> = thread.Channel(1), thread.Channel(0)\n"
-    "local limit <close> = neap.timeout(0.5)\n" /* it may not get to b:close() */
+    "local limit <close> = neap.timeout(2)\n" /* it may not get to b:close() */
     "local t <close> = thread.start(function()\n"
     "  for v in a:iter() do b:send(v) end\n"
     "  b:close() end)\n"
