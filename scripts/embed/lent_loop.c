@@ -13,12 +13,12 @@
 static const char script[] = "local neap = require 'neap'\n"
                              "for _, name in ipairs {'ping', 'pong'} do\n"
                              "  neap.create_task(function()\n"
-                             "    neap.sleep(name == 'ping' and 0.05 or 0.15)\n"
+                             "    neap.sleep(name == 'ping' and 0.02 or 0.06)\n"
                              "    print('script: ' .. name)\n"
                              "  end)\n"
                              "end\n"
                              "function answer(question)\n"
-                             "  neap.sleep(0.1)\n"
+                             "  neap.sleep(0.25)\n"
                              "  return question .. ' 42'\n"
                              "end\n";
 
@@ -74,13 +74,13 @@ int main(void) {
   uv_timer_init(&loop, &timer);
   host h = {.rt = rt};
   timer.data = &h;
-  uv_timer_start(&timer, on_tick, 100, 100);
-
   if (neap_dostring(rt, script, "=script") != LUA_OK) {
     fprintf(stderr, "%s\n", neap_report(rt));
     neap_free(rt);
     return EXIT_FAILURE;
   }
+  uv_update_time(&loop); /* the script has taken a moment */
+  uv_timer_start(&timer, on_tick, 200, 200);
   uv_run(&loop, UV_RUN_DEFAULT); /* until our timer and all tasks are through */
   puts("host: all done");
 
