@@ -5,6 +5,7 @@ local net = require "neap.net"
 local signal = require "neap.signal"
 local thread = require "neap.thread"
 local helper = require "spec.helper"
+local unused = require("spec.support.port").unused
 local catch = helper.catch
 
 -- A cluster of functions that say "ready <i>" and then call `rest`; it is there when all
@@ -230,7 +231,7 @@ describe("a signal", function()
       end)
       thread.cluster(1, function()
         said:send "ready"
-        os.execute "sleep 0.7" -- cannot be interrupted
+        os.execute "sleep 8" -- cannot be interrupted
       end)
       print "never"
     ]])
@@ -299,11 +300,12 @@ describe("the caller of a cluster", function()
 end)
 
 describe("a server in several threads", function()
-  -- n threads that serve on one port, which the first of them has picked.
+  -- n threads that serve on one port, which they have of the first of them.
   local function serve(n, handler)
     local ports, said = thread.Channel(), thread.Channel()
+    local first = unused()
     local task = neap.create_task(thread.cluster, n, function(i)
-      local port = i == 1 and 0 or ports:recv()
+      local port = i == 1 and first or ports:recv()
       local server <close> = assert(net.serve(function(stream)
         return handler(i, stream)
       end, { reuse_port = true, port = port, grace = 60 }))

@@ -4,6 +4,7 @@ local neap = require "neap"
 local net = require "neap.net"
 local helper = require "spec.helper"
 local proxy = require "spec.support.proxy"
+local unused = require("spec.support.port").unused
 
 local start, settle = helper.start, helper.settle
 local open
@@ -29,7 +30,7 @@ end
 
 --- `fn(...)` within a time that is long enough.
 local function soon(fn, ...)
-  local _ <close> = neap.timeout(8)
+  local _ <close> = neap.timeout(50)
   return fn(...)
 end
 
@@ -267,7 +268,7 @@ describe("a server", function()
         stream:flush()
       end,
       function(stream) stream:pipe(stream) end,
-      function() neap.sleep(60) end,
+      function() neap.sleep(600) end,
       function(stream)
         stream:write "end"
         stream:shutdown()
@@ -278,14 +279,14 @@ describe("a server", function()
         g:create_task(stream.read, stream, "a")
         g:create_task(stream.write, stream, ("x"):rep(8 << 20))
       end,
-      function() pcall(neap.sleep, 60) end,
+      function() pcall(neap.sleep, 600) end,
     }
     for _, way in ipairs { "shutdown 0", "shutdown", "close", "block" } do
       local n = 0
       local server = serve(function(stream)
         n = n + 1
         states[(n - 1) % #states + 1](stream)
-      end, { limit = #states })
+      end, { limit = #states, port = unused() })
       for _ = 1, #states + 3 do connect(server) end -- the last ones wait for room
       await_connections(server, #states)
       if way == "shutdown 0" then
@@ -317,14 +318,13 @@ describe("a server", function()
   end)
 
   it("ends with its loop, connections in every state", function()
-    local port
+    local port = unused()
     neap.run(function()
       local server = net.serve(function(stream)
         stream:write(("x"):rep(4 << 20))
         stream:read "a"
-      end, { limit = 4 })
-      local host
-      host, port = server:address()
+      end, { limit = 4, port = port })
+      local host = server:address()
       local streams = {}
       for i = 1, 6 do streams[i] = net.connect(host, port) end
       neap.create_task(streams[1].read, streams[1], "l")
@@ -346,7 +346,7 @@ describe("a server", function()
       local host, port = server:address()
       local streams, spare = {}, {}
       for i = 1, 10 do streams[i] = assert(net.connect(host, port)) end
-      neap.sleep(0.01)
+      while server:connections() < 10 do neap.sleep(0.001) end
       while true do -- all descriptors but those of three connections, which have one each here
         local file = io.open "/dev/null"
         if not file then break end
@@ -356,6 +356,7 @@ describe("a server", function()
       local tasks = {}
       for i = 1, 3 do tasks[i] = neap.create_task(net.connect, host, port) end
       for i = 1, 3 do streams[10 + i] = assert(tasks[i]:await()) end
+      while reports == 0 do neap.sleep(0.001) end
       neap.sleep(0.25)
       assert(server:connections() == 10, server:connections())
       assert(reports == 1, reports)

@@ -41,7 +41,7 @@ end
 
 --- `fn(...)` within a time that is long enough.
 local function soon(fn, ...)
-  local _ <close> = neap.timeout(5)
+  local _ <close> = neap.timeout(50)
   return fn(...)
 end
 

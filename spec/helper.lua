@@ -202,7 +202,7 @@ end
 --- Waits until there are no more descriptors than `before`, those of garbage collected.
 --- Fails after some seconds.
 function M.await_descriptors(before)
-  for try = 1, 500 do
+  for try = 1, 4000 do
     if M.descriptors() <= before then return end
     if try % 50 == 1 then collectgarbage() end
     neap.sleep(0.005)

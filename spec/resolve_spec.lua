@@ -2,7 +2,6 @@
 
 local neap = require "neap"
 local net = require "neap.net"
-local core = require "neap.core.test"
 local dns = require "neap.core.dns"
 local helper = require "spec.helper"
 local servers = require "spec.support.dns"
@@ -144,7 +143,7 @@ for _, backend in ipairs { "c-ares", "libuv" } do
     end)
 
     it("leave nothing behind wherever they are cancelled", function()
-      local before = core.fd_count()
+      local before = helper.descriptors()
       test.cancel_sweep(function()
         assert(net.resolve "localhost")
         local tasks = {}
@@ -155,16 +154,16 @@ for _, backend in ipairs { "c-ares", "libuv" } do
         for i = 1, 5 do assert(tasks[i]:await()) end
       end, { outcome = "any" })
       while dns.pending() > 0 do neap.sleep(0.001) end
-      assert.equal(before, core.fd_count())
+      helper.await_descriptors(before)
     end)
 
     it("end with their loop", function()
-      local before = core.fd_count()
+      local before = helper.descriptors()
       neap.run(function()
         for _ = 1, 5 do neap.create_task(net.resolve, "localhost") end
         neap.sleep(0)
       end)
-      assert.equal(before, core.fd_count())
+      helper.await_descriptors(before)
     end)
   end)
 end
@@ -217,21 +216,31 @@ describe("slow names on libuv's threads", function()
     end
     local result = helper.run([[
       local neap, net, fs = require "neap", require "neap.net", require "neap.fs"
-      local silent = assert(net.udp { host = "127.0.0.1", port = 53 })
-      local loop, tasks = neap.get_event_loop(), {}
+      local dns = require "neap.core.dns"
+      local server = assert(net.udp { host = "127.0.0.1", port = 53 })
+      local tasks = {}
       for i = 1, 10 do tasks[i] = neap.create_task(net.resolve, "slow" .. i .. ".test") end
-      assert(silent:recv()) -- the first one is being asked for
-      print(require "neap.core.dns".backend(), require "neap.core.dns".pending())
-      local began = loop:time()
+      local query, host, port = server:recv() -- the first one is being asked for
+      print(dns.backend(), dns.pending())
       for _ = 1, 20 do assert(fs.stat ".") end
+      print(dns.pending()) -- and was all the time
       for i = 1, 10 do tasks[i]:cancel() end
       for i = 1, 10 do pcall(tasks[i].await, tasks[i]) end
-      print(loop:time() - began < 0.5)
+      print(dns.pending())
+      local answers = neap.create_task(function() -- no name has these
+        repeat
+          server:send(query:sub(1, 2) .. "\x81\x83" .. query:sub(5), host, port)
+          query, host, port = server:recv()
+        until not query
+      end)
+      while dns.pending() > 0 do neap.sleep(0.001) end
+      server:close()
+      answers:await()
     ]], {
       files = { ["resolv.conf"] = "nameserver 127.0.0.1\n" },
-      env = "NEAP_RESOLVER=libuv RES_OPTIONS='timeout:1 attempts:1' " .. wrap,
+      env = "NEAP_RESOLVER=libuv RES_OPTIONS='timeout:30 attempts:1' " .. wrap,
     })
-    assert.same({ out = "libuv\t2\t8\ntrue\n", err = "", code = 0 }, result)
+    assert.same({ out = "libuv\t2\t8\n2\t8\n2\t0\n", err = "", code = 0 }, result)
   end)
 end)
 
@@ -351,14 +360,13 @@ define("servers", function()
 
   it("that never answer can be given up", function()
     serve { ["slow.test"] = never }
-    local before = core.fd_count()
+    local before = helper.descriptors()
     assert.is_true(neap.TimeoutError:is(helper.catch(ask, "slow.test", { timeout = 0.01 })))
     local task = helper.start(ask, "slow.test")
     task:cancel()
     assert.is_true(helper.is_cancelled(helper.catch(task.await, task)))
     assert.is_true(neap.TimeoutError:is(helper.catch(neap.wait_for, ask, 0.01, "slow.test")))
-    neap.sleep(0)
-    assert.equal(before, core.fd_count())
+    helper.await_descriptors(before)
   end)
 
   it("may hang: other names, and files, do not wait for them", function()
@@ -377,7 +385,7 @@ define("servers", function()
     assert.same({ "192.0.2.9 inet" }, texts(ask "quick.test"))
     assert.same({ "127.0.0.1 inet" }, texts(net.resolve("localhost", { family = "inet" })))
     assert.is_table(require "neap.fs".stat ".")
-    assert.is_true(neap.get_event_loop():time() - began < 1)
+    assert.is_true(neap.get_event_loop():time() - began < 5)
     for i = 1, 200 do
       assert.is_false(tasks[i]:done())
       tasks[i]:cancel()
@@ -405,18 +413,17 @@ define("servers", function()
   end)
 
   it("leave nothing behind wherever the asking task is cancelled", function()
-    local before = core.fd_count()
+    local before = helper.descriptors()
     test.cancel_sweep(function()
       local one <close> = servers.start { ["a.test"] = { "192.0.2.1" } }
       assert(net.resolve("a.test", { servers = one.servers }))
-      assert(net.resolve("a.test", { servers = one.servers, timeout = 5 }))
+      assert(net.resolve("a.test", { servers = one.servers, timeout = 60 }))
     end)
-    neap.sleep(0)
-    assert.equal(before, core.fd_count())
+    helper.await_descriptors(before)
   end)
 
   it("that hang do not outlive their loop", function()
-    local before = core.fd_count()
+    local before = helper.descriptors()
     neap.run(function()
       local one = servers.start { ["slow.test"] = never }
       for _ = 1, 3 do
@@ -424,7 +431,7 @@ define("servers", function()
       end
       while slow < 3 do neap.sleep(0.001) end
     end)
-    assert.equal(before, core.fd_count())
+    helper.await_descriptors(before)
   end)
 
   it("are told in reports", function()

@@ -4,6 +4,7 @@ local neap = require "neap"
 local net = require "neap.net"
 local test = require "neap.test"
 local helper = require "spec.helper"
+local unused = require("spec.support.port").unused
 
 local catch, start, in_task = helper.catch, helper.start, helper.in_task
 
@@ -130,7 +131,7 @@ describe("neap.net.serve", function()
   end)
 
   it("stops listening at once when it is closed, and lets handlers end", function()
-    local server = serve(echo)
+    local server = serve(echo, { port = unused() })
     local client = connect(server)
     client:write "a\n"
     assert.equal("a", client:read())
@@ -183,9 +184,16 @@ describe("neap.net.serve", function()
     end)
     local one, two = connect(server), connect(server)
     while server:connections() < 2 do neap.sleep(0) end
-    local task = start(server.shutdown, server, 0.01)
-    one:close()
-    assert.equal(1, task:await())
+    do
+      local clock <close> = test.clock { autojump = false }
+      local task = start(server.shutdown, server, 10)
+      clock:advance(9)
+      one:close()
+      while server:connections() == 2 do neap.sleep(0) end
+      assert.is_false(task:done())
+      clock:advance(1)
+      assert.equal(1, task:await())
+    end
     assert.equal(1, cancelled)
     assert.is_nil((two:read()))
     assert.equal(0, server:shutdown())
@@ -346,15 +354,15 @@ describe("neap.net.serve", function()
     local log = {}
     -- The programs are waited for in another process: this one has to serve them.
     local commands = {
-      ("printf 'one\\n' | timeout 5 nc -N 127.0.0.1 %d"):format(port),
-      ("printf 'two\\n' | timeout 5 socat - TCP:127.0.0.1:%d,shut-down"):format(port),
+      ("printf 'one\\n' | timeout 50 nc -N 127.0.0.1 %d"):format(port),
+      ("printf 'two\\n' | timeout 50 socat -t 50 - TCP:127.0.0.1:%d,shut-down"):format(port),
     }
     local web = serve(function(stream)
       repeat local line = stream:read() until line == nil or line == "\r"
       stream:write "HTTP/1.0 200 OK\r\n\r\nthree\n"
     end)
     _, port = web:address()
-    commands[3] = ("timeout 5 env -u LD_PRELOAD curl -s --noproxy '*' http://127.0.0.1:%d/")
+    commands[3] = ("timeout 50 env -u LD_PRELOAD curl -s --noproxy '*' http://127.0.0.1:%d/")
       :format(port)
     local file = os.tmpname()
     assert(os.execute(("{ %s; echo end; } >%s 2>&1 </dev/null &"):format(table.concat(commands,

@@ -1,6 +1,7 @@
---- Ports for specs that need one before anything listens there, the same one at several
---- addresses, or one where nobody listens. A port that the system picked and that was
---- closed again is none of these: any program that runs meanwhile may be given it.
+--- Ports, for TCP and UDP, for specs that need one before anything listens there, the
+--- same one at several addresses, or one where nobody listens. A port that the system
+--- picked and that was closed again is none of these: any program that runs meanwhile may
+--- be given it.
 
 local net = require "neap.net"
 
@@ -25,16 +26,17 @@ end
 local pid = tonumber((line "/proc/self/stat" or ""):match "^%d+") or 0
 local count = pid * 101
 
---- A port where nobody listens, and that nobody gets by chance.
+--- A port where nobody listens, and that nobody gets by chance. No old connection lingers
+--- there, either: it is free also for programs that are strict about that.
 function M.unused()
   while true do
     count = count + 1
     local port = FIRST + count % (LAST - FIRST + 1)
-    local listener = net.listen { host = "0.0.0.0", port = port }
-    if listener then
-      listener:close()
-      return port
-    end
+    local listener = net.listen { host = "0.0.0.0", port = port, reuse_addr = false }
+    local socket = net.udp { host = "0.0.0.0", port = port }
+    if listener then listener:close() end
+    if socket then socket:close() end
+    if listener and socket then return port end
   end
 end
 
