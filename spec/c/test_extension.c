@@ -478,12 +478,16 @@ static int l_let_go(lua_State *L) {
   return 0;
 }
 
-static bool sum_start(fixture *f) {
-  if (!fixture_start(f)) return false;
+static void sum_register(fixture *f) {
   lua_register(f->L, "sum", l_sum);
   lua_register(f->L, "begun", l_begun);
   lua_register(f->L, "hold", l_hold);
   lua_register(f->L, "let_go", l_let_go);
+}
+
+static bool sum_start(fixture *f) {
+  if (!fixture_start(f)) return false;
+  sum_register(f);
   return true;
 }
 
@@ -532,9 +536,10 @@ static void test_offload_forced(void) {
   fixture_init(&f);
   f.config.grace = 0.001;
   REQUIRE(fixture_open(&f));
-  lua_register(f.L, "sum", l_sum);
-  DO(&f, "for i = 1, 12 do neap.create_task(sum, 3, 300000) end\n"
-         "neap.sleep(0.001)");
+  sum_register(&f);
+  DO(&f, "hold()\n"
+         "for i = 1, 12 do neap.create_task(sum, 3, 300000) end\n"
+         "repeat neap.sleep(0.001) until begun() > 0");
   CHECK(neap_shutdown(f.rt) > 0);
   CHECK_INT(atomic_load(&works), 0);
   fixture_close(&f);

@@ -437,7 +437,7 @@ end
 
 --- Threads of pools that are garbage end in their own time.
 local function settle(folder, before)
-  for _ = 1, 100 do
+  for _ = 1, 1000 do
     if count(folder) <= before then return end
     neap.sleep(0.02)
   end
