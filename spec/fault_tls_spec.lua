@@ -70,7 +70,7 @@ local function with_server(version, fn)
   local server, seen = serve(version)
   local _, port = server:address()
   local p = proxy.start("127.0.0.1", port)
-  local function ask(limit) return soon(limit or 8, talk, p, version) end
+  local function ask(limit) return soon(limit or 40, talk, p, version) end
   fn(ask, seen, function(faults) p:set(faults) end, p)
   p:close()
   server:shutdown(0)
@@ -193,9 +193,9 @@ for _, version in ipairs { "TLSv1.2", "TLSv1.3" } do
       local _, port = server:address()
       local p = proxy.start("127.0.0.1", port)
       local stream = assert(connect(p, version))
-      assert.equal("part of it", soon(8, stream.read, stream, 10))
+      assert.equal("part of it", soon(40, stream.read, stream, 10))
       stream:write "go\n"
-      local data, err = soon(8, stream.read, stream, "a")
+      local data, err = soon(40, stream.read, stream, "a")
       assert.is_nil(data)
       assert.is_true(neap.OSError:is(err))
       stream:close()
