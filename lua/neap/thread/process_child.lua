@@ -9,7 +9,9 @@ local frame = require "neap.thread.frame"
 
 local M = {}
 
-local PATIENCE = 1 -- seconds from the end of a worker's socket to its own
+-- Seconds from the end of a worker's socket to its own: where it was told to end, and where
+-- that is news. How it ends is to be known then.
+local PATIENCE, NEWS = 1, 5
 
 --- What starts this interpreter once more.
 local function own_command()
@@ -67,7 +69,7 @@ end
 ---@async
 function M.how_it_ended(worker)
   local child = worker.process
-  local ok, code, signal = neap.pcall(neap.wait_for, child.wait, PATIENCE, child)
+  local ok, code, signal = neap.pcall(neap.wait_for, child.wait, NEWS, child)
   if not ok then
     child:kill "SIGKILL"
     code, signal = child:wait()
