@@ -205,7 +205,7 @@ describe("memory:", function()
 
   it("what has ended keeps no room for more", function()
     if SANITIZED then pending "the sanitizer's memory hides it" return end
-    local n = helper.many(300)
+    local n = room(300)
     local ours, theirs = {}, {}
     for i = 1, n do
       ours[i], theirs[i] = net.pair()
