@@ -20,9 +20,9 @@ local function runner(name, pace, legs)
 end
 
 local results = neap.gather({
-  neap.create_task(runner, "Ann", 0.02, 3),
-  neap.create_task(runner, "Bob", 0.04, 3),
-  neap.create_task(runner, "Cy", 0.06, 2),
+  neap.create_task(runner, "Ann", 0.05, 3),
+  neap.create_task(runner, "Bob", 0.15, 3),
+  neap.create_task(runner, "Cy", 0.25, 2),
 }, { return_exceptions = true })
 for i = 1, results.n do print(results[i]) end
 print(line)

@@ -30,5 +30,5 @@ print("the tools are " .. (knife:locked() and "taken" or "free"))
 -- `kill -USR1` of a program that runs in the host.
 neap.create_task(neap.sleep, 60):set_name "sleeper"
 neap.sleep(0)
-print((plain(tostring(neap.all_tasks())):gsub("since %d+ ms", "since a moment")))
+print((plain(tostring(neap.all_tasks())):gsub("since %S+ m?s", "since a moment")))
 neap.all_tasks()[1]:cancel()

@@ -24,7 +24,7 @@ local worker = neap.create_task(function()
     done = done + 1
     if done == 2 then send "USR1" end
     if done == 4 then send "TERM" end
-    neap.sleep(0.05)
+    neap.sleep(0.2)
   end
 end)
 

@@ -16,7 +16,7 @@ end
 local one, two
 do
   local group <close> = neap.TaskGroup()
-  one = group:create_task(worker, "one", 0.02)
+  one = group:create_task(worker, "one", 0.2)
   two = group:create_task(worker, "two", 0.01)
   print "the body is done first"
 end

@@ -8,9 +8,9 @@ local function fetch(name, seconds)
   return name
 end
 
--- A block: everything that waits in it has one second together.
+-- A block: everything that waits in it has two seconds together.
 local ok, err = pcall(function()
-  local _limit <close> = neap.timeout(1)
+  local _limit <close> = neap.timeout(2)
   print("fetched " .. fetch("the first", 0.01))
   print("fetched " .. fetch("the second", 3600))
 end)
@@ -23,10 +23,10 @@ print(pcall(neap.wait_for, fetch, 0.01, "slow", 3600))
 -- Each step gives the next one more time: only silence is too long.
 local loop = neap.get_event_loop()
 do
-  local limit <close> = neap.timeout(2)
+  local limit <close> = neap.timeout(3)
   for step = 1, 4 do
     neap.sleep(0.6)
-    limit:reschedule(loop:time() + 2)
+    limit:reschedule(loop:time() + 3)
     print("step " .. step)
   end
 end

@@ -232,7 +232,7 @@ function M.run(script, opts)
   end
   local host = M.host
   if host:sub(1, 1) ~= "/" then host = os.getenv "PWD" .. "/" .. host end
-  local _, kind, code = os.execute(("cd %s && %s timeout 60 %s main.lua >out 2>err"
+  local _, kind, code = os.execute(("cd %s && %s timeout 110 %s main.lua >out 2>err"
     .. " </dev/null"):format(quote(dir), opts.env or "", quote(host)))
   local result = {
     out = content(dir .. "/out"),

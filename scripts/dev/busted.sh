@@ -6,11 +6,11 @@ set -u
 interpreter=$1
 shift
 # Sanitizers and full collections make tests slow, and so does a busy machine.
-export NEAP_TEST_TIMEOUT=${NEAP_TEST_TIMEOUT:-60}
+export NEAP_TEST_TIMEOUT=${NEAP_TEST_TIMEOUT:-120}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 read -ra extra <<<"${STOCK_ENV:-}"
-env "${extra[@]}" timeout -k 5 "${LIMIT:-400}" "$interpreter" "$@" \
+env "${extra[@]}" timeout -k 5 "${LIMIT:-1200}" "$interpreter" "$@" \
   --output=plainTerminal >"$log" 2>&1 </dev/null
 status=$?
 cat "$log"

@@ -5,7 +5,7 @@ set -u
 
 passed=0 failed=0
 for program in "$@"; do
-  output=$(timeout -k 5 "${LIMIT:-120}" "$program" 2>&1 </dev/null)
+  output=$(timeout -k 5 "${LIMIT:-600}" "$program" 2>&1 </dev/null)
   status=$?
   p=0 f=0
   line=$(tail -n 1 <<<"$output")

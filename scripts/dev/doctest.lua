@@ -61,7 +61,7 @@ end
 do
   local file <close> = assert(io.open(work .. "/run.sh", "w"))
   file:write(([[
-cd %s/"$1" && timeout -k 5 60 %s block.lua >out.txt 2>err.txt </dev/null
+cd %s/"$1" && timeout -k 5 120 %s block.lua >out.txt 2>err.txt </dev/null
 echo $? >code.txt
 ]]):format(work, quote(host)))
 end

@@ -19,7 +19,7 @@ interrupted() { # signal text output error command...
   local signal=$1 text=$2 output=$3 error=$4 pid
   shift 4
   : >"$output"
-  timeout --foreground -k 5 "${LIMIT:-60}" env --default-signal="${signal#SIG}" "$@" \
+  timeout --foreground -k 30 "${LIMIT:-120}" env --default-signal="${signal#SIG}" "$@" \
     >"$output" 2>"$error" </dev/null &
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do
@@ -46,7 +46,7 @@ check() { # name[@host] command...
     interrupted "$signal" "$text" "$work/$name.out" "$work/$name.err" "$@"
     status=$?
   else
-    timeout -k 5 "${LIMIT:-60}" "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null
+    timeout -k 5 "${LIMIT:-120}" "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null
     status=$?
   fi
   [ -f "spec/examples/$script.code" ] && want=$(cat "spec/examples/$script.code")

@@ -47,7 +47,7 @@ static bool round_of(const scenario *s, size_t n, bool lasting) {
   f.memory.fail_to = lasting ? SIZE_MAX : n + 1;
   failing = n;
   for_good = lasting;
-  alarm(10); /* a hang */
+  alarm(60); /* a hang */
   int error = 0;
   f.rt = neap_new(&f.config, &error);
   if (f.rt == NULL) {
