@@ -94,8 +94,7 @@ static neap__future *push_future(lua_State *L, const neap__job *job) {
   return lua_touserdata(L, -1);
 }
 
-/* Keeps the message with which the Future was cancelled, where there is one (and the
- * memory for it). */
+/* Keeps the message of the Future's cancellation, if any, and if there is memory. */
 static void take_message(neap__job *job, lua_State *L) {
   if (!lua_checkstack(L, 3)) return;
   push_future(L, job);
@@ -142,8 +141,7 @@ bool neap__job_end(lua_State *L, neap__future *future) {
   return found;
 }
 
-/* job (light userdata), Future; pushes nothing. The packet's values become the outcome,
- * unless a finalizer that ran meanwhile has brought another. */
+/* job, Future: the packet's values are the outcome, unless a finalizer brought another. */
 static int l_settle(lua_State *L) {
   neap__job *job = lua_touserdata(L, 1);
   neap__future *future = lua_touserdata(L, 2);
