@@ -124,6 +124,29 @@ describe("a stream", function()
     assert.is_true(neap.LimitOverrunError:is(err))
   end)
 
+  it("keeps apart what comes in large amounts on several", function()
+    local tasks = {}
+    for i = 1, 4 do
+      local a, b = pair()
+      local lines = {}
+      for k = 1, 1 << 16 do lines[k] = i * 1000000 + k end
+      local text = table.concat(lines, " ")
+      neap.create_task(function()
+        a:write(text)
+        a:close()
+      end)
+      tasks[i] = neap.create_task(function()
+        local parts = {}
+        repeat
+          local part = b:read_some(#parts % 3 == 0 and 100 or nil)
+          parts[#parts + 1] = part
+        until not part
+        assert.is_true(table.concat(parts) == text)
+      end)
+    end
+    neap.gather(tasks)
+  end)
+
   it("reads large things whole", function()
     local text = ("0123456789abcdef"):rep(1 << 16)
     assert.is_true(source(text):read "a" == text)

@@ -459,6 +459,8 @@ struct neap_runtime {
   struct neap__thread *self; /* the thread that it is the runtime of, or NULL */
   const char *stopped_in;    /* where the root waited when it was stopped */
   int64_t virtual_now;       /* ns, while `frozen` */
+  char *bulk;                /* see reader.h; NULL until much has come */
+  bool bulk_lent;            /* to a reader */
   uint32_t linger;           /* ms that a closed stream has; 0: as usual */
   int64_t ahead;    /* ns by which earlier jumps put us before the system */
   uint64_t shuffle; /* state of the generator; 0: first come first served */

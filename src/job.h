@@ -20,6 +20,8 @@ typedef struct neap__code {
 extern const neap__shared_type neap__code_type;
 /* code (light userdata) -> its object: a lua_CFunction. */
 int neap__l_hold_code(lua_State *L);
+/* Pushes the function, unpacked where this thread has not had it yet. [-0, +1, v] */
+void neap__push_code(lua_State *L, neap_runtime *rt, neap__code *code);
 
 /* What the packet of an outcome holds. */
 enum neap__job_outcome {

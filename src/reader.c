@@ -25,9 +25,37 @@ void neap__reader_init(neap__reader *reader, neap_runtime *rt) {
   reader->limit = NEAP__READ_LIMIT;
 }
 
-void neap__reader_free(neap__reader *reader) {
-  if (reader->data != NULL)
+char *neap__reader_bulk(neap__reader *reader) {
+  neap_runtime *rt = reader->rt;
+  if (reader->data != NULL || rt->bulk_lent) return NULL;
+  if (rt->bulk == NULL) rt->bulk = neap__alloc(rt, NULL, 0, NEAP__BULK);
+  if (rt->bulk == NULL) return NULL;
+  rt->bulk_lent = true;
+  reader->data = rt->bulk;
+  reader->cap = NEAP__BULK;
+  return reader->data;
+}
+
+void neap__reader_free_bulk(neap_runtime *rt) {
+  if (!rt->bulk_lent) neap__alloc(rt, rt->bulk, NEAP__BULK, 0);
+  rt->bulk = NULL;
+  rt->bulk_lent = false;
+}
+
+static bool has_bulk(const neap__reader *reader) {
+  return reader->data != NULL && reader->data == reader->rt->bulk;
+}
+
+static void free_data(neap__reader *reader) {
+  if (has_bulk(reader)) {
+    reader->rt->bulk_lent = false;
+  } else if (reader->data != NULL) {
     neap__alloc(reader->rt, reader->data, reader->cap, 0);
+  }
+}
+
+void neap__reader_free(neap__reader *reader) {
+  free_data(reader);
   reader->data = NULL;
   reader->start = reader->len = reader->cap = 0;
 }
@@ -37,14 +65,14 @@ static bool grow(neap__reader *reader, size_t need) {
   if (reader->cap != 0 && need <= SIZE_MAX / 2) cap += need / 2;
   if (cap < LEAST) cap = LEAST;
   char *data;
-  if (reader->start == 0) {
+  if (reader->start == 0 && !has_bulk(reader)) {
     data = neap__alloc(reader->rt, reader->data, reader->cap, cap);
     if (data == NULL) return false;
   } else {
     data = neap__alloc(reader->rt, NULL, 0, cap);
     if (data == NULL) return false;
     memcpy(data, neap__reader_bytes(reader), reader->len);
-    neap__alloc(reader->rt, reader->data, reader->cap, 0);
+    free_data(reader);
     reader->start = 0;
   }
   reader->data = data;

@@ -46,6 +46,14 @@ typedef struct neap__reader {
 void neap__reader_init(neap__reader *reader, neap_runtime *rt);
 void neap__reader_free(neap__reader *reader);
 
+/* The one buffer of the runtime for much, NEAP__BULK bytes, where the reader has none of
+ * its own and no other reader has it; or NULL. It goes back when it has been emptied: so
+ * the same memory, which the processor has at hand, is filled again and again, and as
+ * much is read at once as is worth it without each stream having that much. */
+#define NEAP__BULK ((size_t)512 * 1024)
+char *neap__reader_bulk(neap__reader *reader);
+/* Frees it; a reader that has it keeps it as its own. */
+void neap__reader_free_bulk(neap_runtime *rt);
 /* Room for `want` bytes or more after those that are there; *got: how many. NULL: no
  * memory. */
 char *neap__reader_space(neap__reader *reader, size_t want, size_t *got);

@@ -11,6 +11,7 @@
 
 #include "arena.h"
 #include "packcode.h"
+#include "reader.h"
 
 #include <lualib.h>
 
@@ -423,6 +424,7 @@ static void release(neap_runtime *rt) {
   neap__strays_free(rt);
   neap__tls_free(rt);
   neap__packer_free(rt);
+  neap__reader_free_bulk(rt);
   /* In a lent state the objects live on, and free them. */
   if (!rt->lent_L) neap__blocks_free(rt);
   neap__alloc(rt, rt->slots, rt->slot_cap * sizeof *rt->slots, 0);

@@ -117,9 +117,15 @@ static void on_alloc(uv_handle_t *uv, size_t suggested, uv_buf_t *buf) {
     return;
   }
   if (s->bulk && s->filter == NULL && s->piped == NULL) {
-    size_t want = is_hungry(s) && s->in.len == 0 ? BATCH : SLAB;
-    char *space = neap__reader_space(&s->in, want, &room);
-    if (room > want) room = want;
+    bool all = is_hungry(s) && s->in.len == 0;
+    char *space = all ? neap__reader_bulk(&s->in) : NULL;
+    if (space != NULL) {
+      room = NEAP__BULK;
+    } else {
+      size_t want = all ? BATCH : SLAB;
+      space = neap__reader_space(&s->in, want, &room);
+      if (room > want) room = want;
+    }
     *buf = uv_buf_init(space, space != NULL ? (unsigned)room : 0);
     return;
   }
