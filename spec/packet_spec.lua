@@ -217,6 +217,7 @@ describe("what cannot cross", function()
       { ["two words"] = { [1.5] = { [true] = co } } } },
     { "value 1[\"" .. ("k"):rep(40) .. "...\"]: a", { [("k"):rep(100)] = co } },
     { "value 1[a table]: a coroutine cannot", { [{}] = co } },
+    { [[value 1["a\000\"\010"]: a coroutine cannot]], { ["a\0\"\n"] = co } },
     { "value 1: a coroutine as a key cannot", { [co] = 1 } },
     { "value 1.x (a key).y: a coroutine cannot", { x = { [{ y = co }] = 1 } } },
     { "value 1: a table whose metatable has no name there (see thread.register) cannot", foreign },

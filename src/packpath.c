@@ -12,6 +12,26 @@ static void push_object(neap__writer *w, uint32_t number) {
   }
 }
 
+/* Pushes ["text"], its first 40 bytes, what cannot be shown as Lua would write it. */
+static void push_quoted(lua_State *L, const char *s, size_t n) {
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  luaL_addstring(&b, "[\"");
+  for (size_t i = 0; i < n && i < 40; i++) {
+    unsigned char c = (unsigned char)s[i];
+    char code[8];
+    if (c == '"' || c == '\\') luaL_addchar(&b, '\\');
+    if (c >= ' ' && c != 127) {
+      luaL_addchar(&b, s[i]);
+    } else {
+      snprintf(code, sizeof code, "\\%03d", c);
+      luaL_addstring(&b, code);
+    }
+  }
+  luaL_addstring(&b, n <= 40 ? "\"]" : "...\"]");
+  luaL_pushresult(&b);
+}
+
 /* Pushes how one gets to the key on top: ".name", "[3]". [-1, +1, m] */
 static void push_key(lua_State *L) {
   switch (lua_type(L, -1)) {
@@ -23,10 +43,7 @@ static void push_key(lua_State *L) {
     if (n > 0 && n == letters && n <= 60 && strchr("0123456789", *s) == NULL) {
       lua_pushfstring(L, ".%s", s);
     } else {
-      lua_pushlstring(L, s, n < 40 ? n : 40);
-      lua_pushfstring(L, "[\"%s%s\"]", lua_tostring(L, -1),
-                      n < 40 ? "" : "...");
-      lua_remove(L, -2);
+      push_quoted(L, s, n);
     }
     break;
   }
