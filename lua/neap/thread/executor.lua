@@ -5,6 +5,7 @@
 --- map(fn, list, options), shutdown(wait, options) and __close.
 
 local neap = require "neap"
+local receiver = require "neap.receiver"
 local check_wait = require "neap.core.worker".check_wait
 
 local M = {}
@@ -310,6 +311,24 @@ function M.map(executor, size, fn, source, options, where)
     self._feeder = neap.create_task(feed, self, source)
   end
   return self, nil, nil, self
+end
+
+--- Gives a class of executors, whose objects have submit and _size, its method map.
+function M.add_map(class)
+  --- Calls fn with each item of a list, or with what an iterator gives, as submit does: an
+  --- iterator over the results, in order. Taking one waits. So many calls at most are under
+  --- way or have results that were not taken. The error of a call is raised in its place,
+  --- and then, as when the loop is left early, all that is left is cancelled.
+  ---@param fn function
+  ---@param source table|function  a list (of n items, if it has such a field), or an iterator
+  ---@param options? { in_flight?: integer, timeout?: number, chunk?: integer } in_flight: twice
+  ---the number of workers (or of those times `chunk`) if not given; timeout: seconds from now
+  ---until the last result; chunk: how many items go out together, 1 if not given
+  ---@return function results
+  function class:map(fn, source, options)
+    receiver(self, class, "map")
+    return M.map(self, self._size, fn, source, options, "map")
+  end
 end
 
 -- ---- loop:run_in_executor ----------------------------------------------------------------

@@ -349,20 +349,7 @@ function Pool:submit(fn, ...)
   return future
 end
 
---- Calls fn with each item of a list, or with what an iterator gives, in the processes: an
---- iterator over the results, in order. Taking one waits. So many calls at most are under
---- way or have results that were not taken. The error of a call is raised in its place, and
---- then, as when the loop is left early, all that is left is cancelled.
----@param fn function
----@param source table|function  a list (of n items, if it has such a field), or an iterator
----@param options? { in_flight?: integer, timeout?: number, chunk?: integer } in_flight: twice
----the number of workers (or of those times `chunk`) if not given; timeout: seconds from now
----until the last result; chunk: how many items go out together, 1 if not given
----@return function results
-function Pool:map(fn, source, options)
-  receiver(self, Pool, "map")
-  return executor.map(self, self._size, fn, source, options, "map")
-end
+executor.add_map(Pool)
 
 --- Waits until the workers that were told to end have done so. Where that is cancelled,
 --- they are ended.
