@@ -44,6 +44,7 @@ static neap__packet *take_out(neap__udp *u) {
   u->first = p->next;
   if (u->first == NULL) u->last = NULL;
   u->bytes -= sizeof *p + p->len;
+  u->serial++;
   return p;
 }
 
@@ -220,9 +221,15 @@ static int take_first(lua_State *L, neap__udp *u) {
     pull(u);
     return neap_refuse(L, status, "recv");
   }
+  struct sockaddr_storage from = p->from;
+  unsigned serial = u->serial;
   lua_pushlstring(L, p->data, p->len);
-  neap__udp_push_address(L, &p->from);
+  neap__udp_push_address(L, &from);
   lua_pop(L, 1);
+  /* Finalizers may have run. One that closed the socket does no harm. */
+  if (!u->io.open) return 3;
+  if (NEAP__UNLIKELY(u->serial != serial))
+    return luaL_error(L, "a finalizer has received from the same socket");
   free_first(u);
   pull(u);
   return 3;

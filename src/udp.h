@@ -18,6 +18,7 @@ typedef struct neap__udp {
   neap__waitq receivers;
   lua_Integer missed; /* datagrams for which there was no memory */
   unsigned burst;
+  unsigned serial; /* of what is first */
   int family;
   bool connected, receiving;
   bool asked; /* somebody wants to receive */
