@@ -27,6 +27,24 @@ describe("the end of a block", function()
     assert.is_true(task:cancelled())
     assert.is_true(job:cancelled())
   end)
+
+  it("interrupts what runs when an error has left it #stuck", function()
+    local ready = thread.Channel()
+    local err = catch(function()
+      local pool <close> = thread.ThreadPoolExecutor(2)
+      for _ = 1, 3 do
+        pool:submit(function()
+          ready:send(true)
+          while true do end
+        end)
+      end
+      ready:recv()
+      ready:recv()
+      error("left", 0)
+    end)
+    assert.equal("left", err)
+    assert.is_nil(ready:try_recv())
+  end)
 end)
 
 describe("submit", function()

@@ -296,6 +296,22 @@ describe("Thread:stop", function()
     assert.is_true(loop:is_closed())
   end)
 
+  it("is refused in a loop callback, and changes nothing", function()
+    local t <close> = thread.start(function() neap.Future():await() end)
+    local loop <close> = assert(thread.start_loop())
+    local errors, done = {}, neap.Event()
+    neap.get_event_loop():call_soon(function()
+      errors = { catch(t.stop, t), catch(t.join, t), catch(loop.close, loop) }
+      done:set()
+    end)
+    done:wait()
+    assert.matches("cannot wait in 'Thread:stop' inside a loop callback", errors[1])
+    assert.matches("cannot wait in 'Thread:join' inside a loop callback", errors[2])
+    assert.matches("cannot wait in 'close' inside a loop callback", errors[3])
+    assert.is_true(t:cancel()) -- nobody has, so far
+    assert.equal(7, neap.run_coroutine_threadsafe(function() return 7 end, loop):await())
+  end)
+
   it("comes with <close>", function()
     local kept
     do
@@ -309,6 +325,41 @@ describe("Thread:stop", function()
     local t <close> = thread.start(function() end)
     assert.matches("seconds expected", catch(t.stop, t, "soon"))
     assert.matches("seconds expected", catch(t.stop, t, -1))
+  end)
+end)
+
+describe("loop:close", function()
+  it("interrupts what does not come back to the loop #stuck", function()
+    local ready = thread.Channel()
+    local future
+    do
+      local loop <close> = assert(thread.start_loop())
+      future = neap.run_coroutine_threadsafe(function()
+        ready:send(true)
+        while true do pcall(function() while true do end end) end
+      end, loop)
+      ready:recv()
+    end
+    neap.wait { future }
+    assert.is_true(future:cancelled() or neap.BrokenExecutor:is(future:exception()))
+  end)
+
+  it("leaves tasks that clean up their time #slow", function()
+    local said = thread.Channel()
+    local loop = assert(thread.start_loop())
+    neap.run_coroutine_threadsafe(function()
+      local guard <close> = setmetatable({}, { -- luacheck: ignore
+        __close = function()
+          neap.sleep(1.5) -- longer than one may be away from the loop
+          said:send "clean"
+        end,
+      })
+      said:send "ready"
+      neap.Future():await()
+    end, loop)
+    said:recv()
+    loop:close()
+    assert.equal("clean", said:try_recv())
   end)
 end)
 

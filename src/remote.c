@@ -129,14 +129,16 @@ static int l_join(lua_State *L) {
   return 0;
 }
 
-/* loop:close(): stops it and waits for the end of its thread. */
+/* loop:close(): stops it and waits for the end of its thread; code that does not come back
+ * to the loop is interrupted. */
 static int close_it(lua_State *L, bool at_end) {
   neap_runtime *rt = neap__rt(L);
   neap__mailbox *box = self(L);
   neap__thread *t = neap__thread_of(rt, box);
   if (t == NULL) return neap__mailbox_is_closed(box) ? 0 : not_ours(L);
   lua_settop(L, 1);
-  neap__thread_stop(t);
+  neap__check_place(rt, L, "close");
+  neap__thread_press(L, t);
   return neap__thread_join(L, rt, t, at_end);
 }
 

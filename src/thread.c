@@ -193,6 +193,7 @@ static void forget(neap_runtime *rt, neap__thread *t) {
   while (*at != t)
     at = &(*at)->next;
   *at = t->next;
+  neap__timer_disarm(t->home_loop, &t->press);
   while (neap__waitq_wake(&t->joiners, 0) != NULL) {
   }
   if (t->gone != NULL) t->gone(t, rt);
@@ -408,6 +409,41 @@ int neap__thread_join(lua_State *L, neap_runtime *rt, neap__thread *t,
   return neap__park(rt, L, wait);
 }
 
+/* ---- close --------------------------------------------------------------------------- */
+
+/* Whether it has shown since it was last looked at that it is about to end. */
+static bool has_heard(neap__thread *t) {
+  uv_mutex_lock(&t->mutex);
+  bool heard = t->heard, alive = heard || t->ending;
+  t->heard = t->ending = false;
+  uv_mutex_unlock(&t->mutex);
+  if (heard) ask(t); /* once more */
+  return alive;
+}
+
+/* Looks are counted, not time: the machine may have stood still. Where nobody waits for it
+ * any more, the thread is left to the end of its loop. */
+static void on_press(neap__timer *timer) {
+  neap__thread *t = neap__container_of(timer, neap__thread, press);
+  if (t->joiners.head == NULL) return;
+  t->deaf = has_heard(t) ? 0 : t->deaf + 1;
+  if (t->deaf > HEAR_FOR / INSIST_EVERY) neap__thread_interrupt(t);
+  int64_t now = neap__now(t->home_loop->rt);
+  neap__timer_arm(t->home_loop, timer, now + INSIST_EVERY, now);
+}
+
+void neap__thread_press(lua_State *L, neap__thread *t) {
+  neap__loop *loop = t->home_loop;
+  if (t->press.index == 0) {
+    neap__timer_reserve(L, loop);
+    int64_t now = neap__now(loop->rt);
+    t->press.fire = on_press;
+    t->deaf = 0;
+    neap__timer_arm(loop, &t->press, now + INSIST_EVERY, now);
+  }
+  neap__thread_stop(t);
+}
+
 /* ---- the end of those who have started threads --------------------------------------- */
 
 /* Whether it has ended, after `ns` at most. */
@@ -422,16 +458,6 @@ static bool wait_for_end(neap__thread *t, int64_t ns) {
   bool ended = t->ended;
   uv_mutex_unlock(&t->mutex);
   return ended;
-}
-
-/* Whether it has shown since it was last looked at that it is about to end. */
-static bool has_heard(neap__thread *t) {
-  uv_mutex_lock(&t->mutex);
-  bool heard = t->heard, alive = heard || t->ending;
-  t->heard = t->ending = false;
-  uv_mutex_unlock(&t->mutex);
-  if (heard) ask(t); /* once more */
-  return alive;
 }
 
 /* This thread, if it is one of ours, waits for the end of its own. */

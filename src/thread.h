@@ -44,7 +44,9 @@ struct neap__thread {
   neap__waitq joiners;
   bool joined;
   int64_t hear_until, insist_until; /* see neap__threads_end; 0: not yet */
-  bool stuck;                       /* it has said so at least once */
+  neap__timer press;                /* while somebody closes it */
+  unsigned deaf; /* how often in a row it has not heard of it */
+  bool stuck;    /* it has said so at least once */
 };
 
 /* Makes a thread that belongs to this loop; NULL when there is no memory. [-0, +0, m] */
@@ -59,6 +61,9 @@ int neap__thread_start(neap__thread *thread);
 neap__thread *neap__thread_of(const neap_runtime *rt, const neap__mailbox *box);
 /* Asks its loop to end. */
 void neap__thread_stop(neap__thread *thread);
+/* The same, and what does not come back to its loop soon is interrupted, as long as somebody
+ * waits for its end. [-0, +0, m] */
+void neap__thread_press(lua_State *L, neap__thread *thread);
 /* Interrupts the code that it runs, for good. */
 void neap__thread_interrupt(neap__thread *thread);
 /* thread:join() for the C function that it ends; waits. As the end of a block, a

@@ -6,6 +6,7 @@
 local neap = require "neap"
 local core = require "neap.core.thread"
 local receiver = require "neap.receiver"
+local check_wait = require "neap.core.worker".check_wait
 
 local M = {}
 
@@ -134,6 +135,7 @@ end
 ---@return any ... what fn returned; its error is raised, with both tracebacks
 function Thread:join()
   receiver(self, Thread, "join")
+  check_wait "Thread:join"
   neap.wait { self._future }
   self.loop:join()
   return self._future:result()
@@ -158,8 +160,6 @@ function Thread:is_alive()
   return core.is_alive(self.loop)
 end
 
-local INSIST = 0.02 -- seconds between two interrupts
-
 --- Ends the thread: cancels fn and, after `grace` seconds, interrupts Lua code that does
 --- not wait. Waits until it has ended.
 ---@async
@@ -171,19 +171,10 @@ function Thread:stop(grace)
     error("bad argument #1 to 'stop' (seconds expected)", 2)
   end
   if not core.is_alive(self.loop) then return true end
+  check_wait "Thread:stop"
   self._future:cancel()
   self.loop:stop()
-  local join = neap.create_task(self.loop.join, self.loop)
-  local _end <close> = setmetatable({}, { __close = function() join:cancel() end })
-  local in_time = true
-  neap.wait({ join }, { timeout = grace or 1 })
-  while not join:done() do
-    in_time = false
-    core.interrupt(self.loop)
-    neap.wait({ join }, { timeout = INSIST })
-  end
-  join:result() -- or why it could not be waited for
-  return in_time
+  return require "neap.thread.ending"({ self.loop }, grace or 1)
 end
 
 --- A cancellation that the block has swallowed does not concern it, and one that comes now

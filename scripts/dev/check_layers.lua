@@ -44,6 +44,7 @@ local WRAPPERS = {
   ["lua/neap/tty.lua"] = true,
   ["lua/neap/thread.lua"] = true,
   ["lua/neap/thread/executor.lua"] = true,
+  ["lua/neap/thread/ending.lua"] = true,
   ["lua/neap/thread/cluster.lua"] = true,
   ["lua/neap/thread/thread_pool.lua"] = true,
   ["lua/neap/thread/process_child.lua"] = true,

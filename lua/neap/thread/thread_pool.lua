@@ -2,11 +2,14 @@
 
 local neap = require "neap"
 local core = require "neap.core.pool"
+local end_threads = require "neap.thread.ending"
 local executor = require "neap.thread.executor"
 local processors = require "neap.thread.processors"
 local receiver = require "neap.receiver"
 
 local NAME = "neap.thread.ThreadPoolExecutor"
+local PATIENCE = 1 -- seconds that cancelled jobs get when the block has failed
+
 local SPEC = { workers = "count", name = "text", memory_limit = "count" }
 
 local Pool = { __name = NAME }
@@ -48,10 +51,11 @@ function Pool:shutdown(wait, options)
   for _, loop in ipairs(core.workers(self._pool)) do loop:join() end
 end
 
+--- Ends what runs: cancels it, and interrupts jobs that do not mind. Waits.
 local function abandon(pool)
   for future in pairs(pool._futures) do future:cancel() end
   pool:shutdown(false, { cancel_futures = true })
-  neap.shield(pool.shutdown, pool, true)
+  neap.shield(end_threads, core.workers(pool._pool), PATIENCE)
 end
 
 --- The end of a block: shutdown(true). Where an error has left the block, or a cancellation
