@@ -77,6 +77,21 @@ describe("the standard streams #host", function()
     assert.equal(0, code)
   end)
 
+  it("write to a file at once, beside print and children", function()
+    local out = shell("$H main.lua >out; cat out", [[
+      local process = require "neap.process"
+      tty.stdout:write("a", 1, "\n")
+      os.execute "echo b"
+      assert(process.run { "echo", "c", stdout = "inherit" })
+      neap.create_task(function() tty.stdout:write("d\n") end):await()
+      print "e"
+      io.stdout:flush()
+      tty.stdout:write("f\n")
+      os.exit(0, false)
+    ]])
+    assert.equal("a1\nb\nc\nd\ne\nf\n", out)
+  end)
+
   it("are nil where there are none", function()
     assert.equal("nil\ttrue\n", (shell("$H main.lua <&-", [[
       print(tty.stdin, tty.stdout ~= nil)

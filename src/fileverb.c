@@ -207,6 +207,7 @@ static enum neap__filejob step_write(lua_State *L, neap__file *f) {
 static bool quick_write(lua_State *L, neap__file *f) {
   int top = lua_gettop(L);
   size_t all = 0, most = f->out_len < CHUNK ? CHUNK - f->out_len : 0;
+  if (f->eager && f->writable) return false;
   for (int i = 2; i <= top && all < most; i++)
     all += lua_rawlen(L, i);
   if (f->writable && (all >= most || !reserve(f, all))) return false;

@@ -123,7 +123,7 @@ function M.lines(path, ...)
   local ok, next_line = pcall(file.lines, file, ...)
   if not ok then
     file:close()
-    error(next_line, 2)
+    error(next_line:gsub("'%?'", "'neap.fs.lines'"), 2)
   end
   return next_line, nil, nil, file
 end
