@@ -260,6 +260,20 @@ describe("neap.net.connect with several addresses", function()
     return { addresses = list, happy_eyeballs_delay = delay }
   end
 
+  it("passes over one of an interface that is not there", function()
+    local stream, err = net.connect("fe80::1%nowhere", 80)
+    assert.is_nil(stream)
+    assert.equal("ENODEV", err.code)
+    assert.matches("^connect to %[fe80::1%%nowhere%]:80: ", err.message)
+    local _, other = net.connect("::1", 80, { local_addr = "fe80::1%nowhere" })
+    assert.equal("ENODEV", other.code)
+    local server <close> = assert(net.listen())
+    local _, port = server:address()
+    local good <close> = assert(net.connect("host", port,
+      { addresses = { "fe80::1%nowhere", "127.0.0.1" } }))
+    assert.equal("127.0.0.1", (good:peer()))
+  end)
+
   it("takes the first where it answers, and does not try the others", function()
     local first, port = listen("127.0.0.1", unused())
     local second = listen("127.0.0.2", port)

@@ -51,6 +51,22 @@ describe("TLS", function()
     in_task(talk)
   end)
 
+  it("closes the stream also where it is cancelled while certificates are read", function()
+    local a = secure.plain()
+    local task = neap.create_task(a.start_tls, a, { cafile = certs.folder() .. "/none.pem" })
+    neap.sleep(0) -- a thread of the pool has it
+    assert.is_true(task:cancel())
+    local ok, err = pcall(task.await, task)
+    assert.is_false(ok)
+    assert.is_true(neap.CancelledError:is(err))
+    assert.is_true(a:is_closed())
+    -- What is wrong leaves it as it was.
+    local b = secure.plain()
+    assert.matches("helper.lua:%d+: bad option 'server_name'", catch(b.start_tls, b))
+    assert.matches("unknown option 'nonsense'", catch(b.start_tls, b, { nonsense = 1 }))
+    assert.is_false(b:is_closed())
+  end)
+
   it("gives the stream itself back", function()
     local a, b = secure.plain()
     local c, s = secure.shake(a, b)

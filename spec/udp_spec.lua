@@ -525,7 +525,14 @@ describe("net.udp", function()
     local c = make { connect = to(port) }
     assert.matches("connected", helper.catch(c.send, c, "x", "127.0.0.1", port))
     assert.matches("integer from 1 to 255", helper.catch(a.set_ttl, a, 300))
-    assert.matches("boolean expected", helper.catch(a.set_broadcast, a, 1))
+    assert.matches("argument #1 to 'Udp:set_broadcast' %(boolean expected, got 1%)",
+      helper.catch(a.set_broadcast, a, 1))
+    assert.matches("argument #1 to 'Udp:join' %(string expected, got no value%)",
+      helper.catch(a.join, a))
+    assert.matches("argument #3 to 'Udp:leave' %(string expected, got table%)",
+      helper.catch(a.leave, a, "239.1.2.3", nil, {}))
+    assert.matches("argument #1 to 'Udp:set_multicast_interface' %(string expected, got 1%)",
+      helper.catch(a.set_multicast_interface, a, 1))
     assert.matches("Udp expected", helper.catch(a.recv, {}))
   end)
 

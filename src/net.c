@@ -126,18 +126,19 @@ static int connect_finish(lua_State *L, neap_wait *wait) {
   return 1;
 }
 
-/* Address and port at `host` and the index after it. */
-static void check_address(lua_State *L, int host,
-                          struct sockaddr_storage *address) {
+/* Address and port at `host` and the index after it. 0, or UV_ENODEV for one of a
+ * network interface that is not there. */
+static int check_address(lua_State *L, int host,
+                         struct sockaddr_storage *address) {
   size_t len;
   const char *text = luaL_checklstring(L, host, &len);
   lua_Integer port = luaL_checkinteger(L, host + 1);
   luaL_argcheck(L, port >= 0 && port <= 65535, host + 1,
                 "integer from 0 to 65535 expected");
   int status = neap__address_parse(text, len, (int)port, address);
-  luaL_argcheck(L, status == 0, host,
-                status == UV_ENODEV ? "no such network interface"
-                                    : "numeric address expected");
+  luaL_argcheck(L, status == 0 || status == UV_ENODEV, host,
+                "numeric address expected");
+  return status;
 }
 
 static int start(connecting *op, const struct sockaddr_storage *local,
@@ -159,15 +160,15 @@ static int l_connect_tcp(lua_State *L) {
   neap_runtime *rt = neap__rt(L);
   struct sockaddr_storage to, local;
   lua_settop(L, KEEPALIVE);
-  check_address(L, HOST, &to);
+  int status = check_address(L, HOST, &to);
   bool bound = !lua_isnil(L, LOCAL_HOST);
-  if (bound) check_address(L, LOCAL_HOST, &local);
+  if (bound && status == 0) status = check_address(L, LOCAL_HOST, &local);
   int keepalive = (int)luaL_optinteger(L, KEEPALIVE, 0);
   neap__check_park(rt, L, "neap.net.connect");
+  if (status < 0) return neap_refuse(L, status, "connect");
   neap__io **box = neap__io_box(L, rt, NEAP__K_STREAM);
   connecting *op = neap__req_new(L, rt, sizeof *op, offsetof(connecting, uv),
                                  connect_finish, "neap.net.connect");
-  int status;
   neap__stream *stream = neap__stream_new(op->req.loop, NEAP__TCP, -1, &status);
   if (stream == NULL) {
     neap__req_free(&op->req);

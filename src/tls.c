@@ -440,6 +440,14 @@ static neap__stream *check_stream(lua_State *L, neap_runtime *rt) {
   return s;
 }
 
+/* Raises an error of the caller in a program. [-0, +0, v] */
+static int misused(lua_State *L, neap_runtime *rt, const char *text) {
+  const neap__site *site = neap__site_at(L, rt, 1);
+  if (site == NULL) return luaL_error(L, "%s", text);
+  lua_pushfstring(L, "%s:%d: %s", site->source, site->line, text);
+  return lua_error(L);
+}
+
 /* start(stream, context, server, name, host) -> the stream; or nil, err, and it is
  * closed. Waits. `name`: of the server, for clients; nil: that of the context, or else
  * the host. */
@@ -456,10 +464,10 @@ static int l_start(lua_State *L) {
                          "needs 'cert' and 'key')");
   if (!server && name == NULL && context->check_host &&
       context->verify != NEAP__VERIFY_NONE)
-    return luaL_error(
-        L, "bad option 'server_name' to 'Stream:start_tls' (whom the "
-           "certificate is to be for must be said, or "
-           "check_hostname = false)");
+    return misused(L, rt,
+                   "bad option 'server_name' to 'Stream:start_tls' (whom the "
+                   "certificate is to be for must be said, or "
+                   "check_hostname = false)");
   neap__check_park(rt, L, "Stream:start_tls");
   neap__io_check_here(L, rt, &s->io);
   luaL_checkstack(L, 10, NULL);

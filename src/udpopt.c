@@ -17,11 +17,32 @@ static int answer(lua_State *L, int status, const char *op) {
   return 1;
 }
 
+/* The string at `index`. */
+static const char *check_text(lua_State *L, int index, const char *what,
+                              const char *name) {
+  if (lua_type(L, index) != LUA_TSTRING)
+    neap__bad_value(L, neap__rt(L), index, what, name, "string");
+  return lua_tostring(L, index);
+}
+
+static const char *opt_text(lua_State *L, int index, const char *what,
+                            const char *name) {
+  if (lua_isnoneornil(L, index)) return NULL;
+  return check_text(L, index, what, name);
+}
+
+static bool check_flag(lua_State *L, int index, const char *what,
+                       const char *name) {
+  if (!lua_isboolean(L, index))
+    neap__bad_value(L, neap__rt(L), index, what, name, "boolean");
+  return lua_toboolean(L, index);
+}
+
 static int member(lua_State *L, const char *name, uv_membership membership) {
   neap__udp *u = neap__udp_check(L, name);
-  const char *group = luaL_checkstring(L, 2);
-  const char *interface = luaL_optstring(L, 3, NULL);
-  const char *source = luaL_optstring(L, 4, NULL);
+  const char *group = check_text(L, 2, "argument #1", name);
+  const char *interface = opt_text(L, 3, "argument #2", name);
+  const char *source = opt_text(L, 4, "argument #3", name);
   if (interface != NULL && u->family == AF_INET6 &&
       strchr(interface, ':') == NULL)
     interface = lua_pushfstring(L, "::%%%s", interface);
@@ -65,14 +86,15 @@ static int l_set_multicast_ttl(lua_State *L) {
 
 static int l_set_multicast_loop(lua_State *L) {
   neap__udp *u = neap__udp_check(L, "Udp:set_multicast_loop");
-  luaL_checktype(L, 2, LUA_TBOOLEAN);
-  int status = uv_udp_set_multicast_loop(&u->uv, lua_toboolean(L, 2));
+  bool flag = check_flag(L, 2, "argument #1", "Udp:set_multicast_loop");
+  int status = uv_udp_set_multicast_loop(&u->uv, flag);
   return answer(L, status, "set_multicast_loop");
 }
 
 static int l_set_multicast_interface(lua_State *L) {
   neap__udp *u = neap__udp_check(L, "Udp:set_multicast_interface");
-  const char *interface = luaL_optstring(L, 2, NULL);
+  const char *interface =
+      opt_text(L, 2, "argument #1", "Udp:set_multicast_interface");
   if (interface != NULL && u->family == AF_INET6 &&
       strchr(interface, ':') == NULL)
     interface = lua_pushfstring(L, "::%%%s", interface);
@@ -82,9 +104,8 @@ static int l_set_multicast_interface(lua_State *L) {
 
 static int l_set_broadcast(lua_State *L) {
   neap__udp *u = neap__udp_check(L, "Udp:set_broadcast");
-  luaL_checktype(L, 2, LUA_TBOOLEAN);
-  return answer(L, uv_udp_set_broadcast(&u->uv, lua_toboolean(L, 2)),
-                "set_broadcast");
+  bool flag = check_flag(L, 2, "argument #1", "Udp:set_broadcast");
+  return answer(L, uv_udp_set_broadcast(&u->uv, flag), "set_broadcast");
 }
 
 /* udp:address() -> host, port, family; nil, err. */

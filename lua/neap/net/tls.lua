@@ -175,6 +175,19 @@ function M.start(stream, context, opts)
   return core.start(stream, context, opts.server or false, opts.server_name, opts.host)
 end
 
+-- Closes its stream when a block is left, unless it was taken out.
+local Guard = {
+  __close = function(self)
+    if self[1] then self[1]:close() end
+  end,
+}
+
+--- Raises where TLS cannot begin on the stream.
+local function check_stream(stream, level)
+  local fine, wrong = pcall(core.check, stream)
+  if not fine then error(wrong, level + 1) end
+end
+
 --- stream:start_tls(opts): the same for programs. `opts`: true, a table of context options
 --- and `server = true`, `context = ...`, or a context.
 ---@async
@@ -207,14 +220,16 @@ function M.start_tls(stream, opts)
       context = rest
     end
   end
-  local fine, wrong = pcall(core.check, stream)
-  if not fine then error(wrong, 2) end
+  check_stream(stream, 2)
+  M.check(context, server, fn, 2)
   local err
-  context, err = M.context(context, server, fn, 2)
-  if not context then
-    stream:close()
-    return nil, err
+  do
+    local guard <close> = setmetatable({ stream }, Guard)
+    context, err = M.context(context, server, fn, 2)
+    if context then guard[1] = nil end
   end
+  if not context then return nil, err end
+  check_stream(stream, 2) -- again, for others may have used it meanwhile
   return core.start(stream, context, server, name)
 end
 
