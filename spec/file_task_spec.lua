@@ -31,6 +31,48 @@ describe("a file and its tasks", function()
     assert.equal("one", file:read())
   end)
 
+  it("opens a FIFO, and waits for the other side until it is given up", function()
+    assert(os.execute("mkfifo " .. at "fifo"))
+    local function given_up(fn, ...)
+      assert.is_true(neap.TimeoutError:is(catch(neap.wait_for, fn, 0.03, ...)))
+    end
+    given_up(fs.open, at "fifo", "w")
+    given_up(fs.read_file, at "fifo")
+    given_up(fs.write_file, at "fifo", "x")
+    given_up(fs.copy, at "fifo", at "copy")
+    assert.is_false(fs.exists(at "copy"))
+    do
+      local reader <close> = assert(fs.open(at "fifo"))
+      given_up(reader.read, reader)
+      local line = start(reader.read, reader)
+      assert(fs.write_file(at "fifo", "one\ntwo"))
+      assert.equal("one", line:await())
+      assert.equal("two", reader:read())
+      assert.is_nil(reader:read())
+    end
+    local data = start(fs.read_file, at "fifo")
+    local text = ("0123456789abcdef"):rep(20000)
+    do
+      local writer <close> = assert(fs.open(at "fifo", "a"))
+      writer:write(text)
+    end
+    assert.is_true(data:await() == text)
+  end)
+
+  it("gives up to write into a FIFO that nobody reads, and nothing is lost", function()
+    assert(os.execute("mkfifo " .. at "fifo"))
+    local reader <close> = assert(fs.open(at "fifo"))
+    local writer <close> = assert(fs.open(at "fifo", "w"))
+    local text = ("0123456789abcdef"):rep(20000) -- more than fits
+    assert.is_true(neap.TimeoutError:is(catch(neap.wait_for, function()
+      writer:write(text):flush()
+    end, 0.05)))
+    local rest = start(reader.read, reader, "a")
+    writer:close() -- writes what it has taken
+    local got = rest:await()
+    assert.is_true(text:sub(1, #got) == got)
+  end)
+
   it("keeps what each writes together, and the order of each", function()
     local n = many(200)
     do

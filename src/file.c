@@ -9,13 +9,12 @@
 #include "file.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define LOOK 20 /* milliseconds between two looks at whether to stop */
 
 /* What Lua has of it. */
 typedef struct box {
@@ -25,19 +24,9 @@ typedef struct box {
 
 /* ---- in a thread ------------------------------------------------------------------- */
 
-/* Where others say when there is something: until then or until a cancellation. */
-static bool wait_for_input(neap__file *f) {
-  struct pollfd fd = {.fd = f->fd, .events = POLLIN};
-  for (;;) {
-    if (atomic_load(&f->stop)) return false;
-    int n = poll(&fd, 1, LOOK);
-    if (n > 0 || (n < 0 && errno != EINTR)) return true;
-  }
-}
-
 static void work_read(neap__file *f) {
   ssize_t n;
-  if (!f->regular && !wait_for_input(f)) {
+  if (!f->regular && !neap__fs_wait(f->fd, POLLIN, &f->stop)) {
     f->status = UV_ECANCELED;
     return;
   }
@@ -55,6 +44,10 @@ static void work_write(neap__file *f) {
   while (f->status == 0 && f->result < f->out_len) {
     const char *data = f->out + f->result;
     size_t len = f->out_len - f->result;
+    if (f->fifo) { /* so much can be written without waiting */
+      if (len > PIPE_BUF) len = PIPE_BUF;
+      if (!neap__fs_wait(f->fd, POLLOUT, &f->stop)) break;
+    }
     ssize_t n = f->regular && !f->append
                     ? pwrite(f->fd, data, len, f->at + (int64_t)f->result)
                     : write(f->fd, data, len);
@@ -148,6 +141,7 @@ static void apply(neap__file *f) {
 
 static int close_now(neap__file *f) {
   if (f->fd < 0) return 0;
+  atomic_store(&f->stop, true); /* nothing waits for a FIFO's reader */
   f->job = NEAP__J_CLOSE;
   run_job(f);
   apply(f);
@@ -333,10 +327,11 @@ int neap__file_lend(neap__file *f, const char **why) {
                                         : NULL;
   if (*why != NULL) return -1;
   if (f->out_len > 0) {
+    atomic_store(&f->stop, true);
     f->job = NEAP__J_WRITE;
     run_job(f);
     apply(f);
-    if (f->status < 0) *why = "the file cannot be written";
+    if (f->status < 0 || f->out_len > 0) *why = "the file cannot be written";
   }
   if (f->regular) lseek(f->fd, f->at - (int64_t)f->in.len, SEEK_SET);
   return *why == NULL ? f->fd : -1;
@@ -428,6 +423,7 @@ void neap__file_opened(neap__file *f, neap__fsop *op, int flags) {
   f->writable = access != O_RDONLY;
   f->append = (flags & O_APPEND) != 0;
   f->regular = op->regular;
+  f->fifo = op->fifo;
 }
 
 void neap__file_open(lua_State *L, neap_runtime *rt) {

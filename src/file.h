@@ -27,7 +27,8 @@ struct neap__file {
   neap_runtime *rt;
   int fd; /* -1: closed */
   bool readable, writable, append;
-  bool regular;     /* it has positions */
+  bool regular; /* it has positions */
+  bool fifo;
   bool wrote;       /* closing it may take long */
   bool eager;       /* what is written leaves at once */
   atomic_bool stop; /* a thread that waits for others should give up */

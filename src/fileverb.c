@@ -355,21 +355,15 @@ static int push_line(lua_State *L, neap__file *f) {
 
 /* ---- opening ------------------------------------------------------------------------- */
 
-static int look_at(neap__fsop *op) {
-  struct stat stat;
-  if (fstat(op->fd, &stat) < 0) {
-    int status = neap__fs_errno();
-    neap__fs_close(op->fd);
-    return status;
-  }
-  op->regular = S_ISREG(stat.st_mode) || S_ISBLK(stat.st_mode);
-  return 0;
-}
-
 static int run_open(neap__fsop *op) {
-  op->fd =
-      uv_fs_open(NULL, &op->fs, op->path, (int)op->numbers[0], op->mode, NULL);
-  return op->fd < 0 ? op->fd : look_at(op);
+  struct stat stat;
+  int fd =
+      neap__fs_open(op->path, (int)op->numbers[0], op->mode, &stat, &op->stop);
+  if (fd < 0) return fd;
+  op->fd = fd;
+  op->regular = S_ISREG(stat.st_mode) || S_ISBLK(stat.st_mode);
+  op->fifo = S_ISFIFO(stat.st_mode);
+  return 0;
 }
 
 static int push_opened(lua_State *L, neap__fsop *op) {
@@ -385,7 +379,8 @@ static void undo_open(neap__fsop *op) {
 
 static int run_mkstemp(neap__fsop *op) {
   op->fd = uv_fs_mkstemp(NULL, &op->fs, op->path, NULL);
-  return op->fd < 0 ? op->fd : look_at(op);
+  op->regular = true;
+  return op->fd < 0 ? op->fd : 0;
 }
 
 static int push_mkstemp(lua_State *L, neap__fsop *op) {

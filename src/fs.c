@@ -8,7 +8,9 @@
  */
 #include "fs.h"
 
+#include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -202,6 +204,47 @@ void neap__fs_add(lua_State *L, neap_runtime *rt, const neap__fscall *calls) {
     lua_pushcclosure(L, l_call, 2);
     lua_setfield(L, -2, strrchr(calls->name, '.') + 1);
   }
+}
+
+/* ---- what others may keep waiting --------------------------------------------------- */
+
+#define LOOK 20 /* milliseconds between two looks at whether to stop */
+
+bool neap__fs_wait(int fd, short events, atomic_bool *stop) {
+  struct pollfd poller = {.fd = fd, .events = events};
+  for (;;) {
+    bool stopped = atomic_load(stop);
+    int n = poll(&poller, 1, stopped ? 0 : LOOK);
+    if (n > 0 || (n < 0 && errno != EINTR)) return true;
+    if (stopped) return false;
+  }
+}
+
+static bool is_fifo(const char *path) {
+  struct stat info;
+  return stat(path, &info) == 0 && S_ISFIFO(info.st_mode);
+}
+
+/* A FIFO is opened for reading at once, and for writing when there is a reader. */
+int neap__fs_open(const char *path, int flags, int mode, struct stat *info,
+                  atomic_bool *stop) {
+  int fd, status = 0, also = O_NONBLOCK;
+  while ((fd = open(path, flags | O_CLOEXEC | also, mode)) < 0) {
+    status = neap__fs_errno();
+    if (status == UV_EAGAIN && also != 0)
+      also = 0; /* a lease that somebody gives up soon */
+    else if (status == UV_ENXIO && is_fifo(path))
+      uv_sleep(LOOK);
+    else if (status != UV_EINTR)
+      return status;
+    if (atomic_load(stop)) return UV_ECANCELED;
+  }
+  status = fstat(fd, info) < 0 ? neap__fs_errno() : 0;
+  if (status == 0 && also != 0 && fcntl(fd, F_SETFL, flags) < 0)
+    status = neap__fs_errno();
+  if (status == 0) return fd;
+  neap__fs_close(fd);
+  return status;
 }
 
 /* ---- results ----------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "reader.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 typedef struct neap__fsop neap__fsop;
 typedef struct neap__file neap__file;
@@ -45,7 +46,8 @@ struct neap__fsop {
   int fd;       /* what was opened, or -1 */
   int64_t size; /* of it */
   bool regular; /* it has positions */
-  char *data;   /* from malloc */
+  bool fifo;
+  char *data; /* from malloc */
   size_t len;
   const char *path, *path2; /* in the same block of memory; or NULL */
 };
@@ -76,6 +78,14 @@ int neap__fs_refuse(lua_State *L, int status, const char *op, const char *path,
 void neap__fs_push_stat(lua_State *L, const uv_stat_t *stat);
 /* Closes it without a trace. */
 void neap__fs_close(int fd);
+
+/* In a thread, where others may keep it waiting: until `stop` is set. */
+/* Opens it and looks at it. The descriptor, or a UV_E* code. */
+int neap__fs_open(const char *path, int flags, int mode, struct stat *stat,
+                  atomic_bool *stop);
+/* Until something can be read (POLLIN) or written (POLLOUT). False: it cannot, and `stop`
+ * is set. */
+bool neap__fs_wait(int fd, short events, atomic_bool *stop);
 
 /* fsjob.c, fstree.c, file.c: functions of the module */
 extern const neap__fscall neap__fs_jobs[];

@@ -9,6 +9,8 @@
 #include "fs.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,21 +20,12 @@
 #define PIECE ((size_t)1 << 20) /* bytes between two looks */
 #define TRIES 100               /* for a name that nobody else has */
 
-static int open_file(const char *path, int flags, int mode) {
-  int fd;
-  do
-    fd = open(path, flags | O_CLOEXEC, mode);
-  while (fd < 0 && errno == EINTR);
-  return fd < 0 ? neap__fs_errno() : fd;
-}
-
 /* ---- reading --------------------------------------------------------------------- */
 
-static int read_all(neap__fsop *op, int fd) {
-  struct stat stat;
-  if (fstat(fd, &stat) < 0) return neap__fs_errno();
+static int read_all(neap__fsop *op, int fd, const struct stat *stat) {
+  bool regular = S_ISREG(stat->st_mode);
   /* One more, to see the end without growing. */
-  size_t cap = S_ISREG(stat.st_mode) ? (size_t)stat.st_size + 1 : 0;
+  size_t cap = regular ? (size_t)stat->st_size + 1 : 0;
   if (cap < 4096) cap = 4096;
   if ((op->data = malloc(cap)) == NULL) return UV_ENOMEM;
   for (;;) {
@@ -43,6 +36,7 @@ static int read_all(neap__fsop *op, int fd) {
       op->data = data;
       cap *= 2;
     }
+    if (!regular && !neap__fs_wait(fd, POLLIN, &op->stop)) return UV_ECANCELED;
     size_t want = cap - op->len < PIECE ? cap - op->len : PIECE;
     ssize_t n = read(fd, op->data + op->len, want);
     if (n < 0 && errno == EINTR) continue;
@@ -53,9 +47,10 @@ static int read_all(neap__fsop *op, int fd) {
 }
 
 static int run_read(neap__fsop *op) {
-  int fd = open_file(op->path, O_RDONLY, 0);
+  struct stat stat;
+  int fd = neap__fs_open(op->path, O_RDONLY, 0, &stat, &op->stop);
   if (fd < 0) return fd;
-  int status = read_all(op, fd);
+  int status = read_all(op, fd, &stat);
   neap__fs_close(fd);
   return status;
 }
@@ -67,10 +62,15 @@ static int push_data(lua_State *L, neap__fsop *op) {
 
 /* ---- writing --------------------------------------------------------------------- */
 
-static int write_all(neap__fsop *op, int fd, const char *data, size_t len) {
+/* Into a FIFO no more at once than it takes without waiting. */
+static int write_all(neap__fsop *op, int fd, const struct stat *stat,
+                     const char *data, size_t len) {
+  bool fifo = S_ISFIFO(stat->st_mode);
+  size_t most = fifo ? PIPE_BUF : PIECE;
   while (len > 0) {
     if (neap__fs_stopped(op)) return UV_ECANCELED;
-    ssize_t n = write(fd, data, len < PIECE ? len : PIECE);
+    if (fifo && !neap__fs_wait(fd, POLLOUT, &op->stop)) return UV_ECANCELED;
+    ssize_t n = write(fd, data, len < most ? len : most);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return neap__fs_errno();
     data += n;
@@ -80,11 +80,11 @@ static int write_all(neap__fsop *op, int fd, const char *data, size_t len) {
 }
 
 /* Writes and closes it. flags[1]: the permissions were asked for. */
-static int fill(neap__fsop *op, int fd, bool sync) {
+static int fill(neap__fsop *op, int fd, const struct stat *stat, bool sync) {
   int status = 0;
   if (op->flags[1] && fchmod(fd, (mode_t)op->mode) < 0)
     status = neap__fs_errno();
-  if (status == 0) status = write_all(op, fd, op->data, op->len);
+  if (status == 0) status = write_all(op, fd, stat, op->data, op->len);
   /* Some file systems have nothing to sync. */
   if (status == 0 && sync && fsync(fd) < 0 && errno != EINVAL)
     status = neap__fs_errno();
@@ -93,21 +93,25 @@ static int fill(neap__fsop *op, int fd, bool sync) {
 }
 
 static int run_write(neap__fsop *op) {
-  int fd = open_file(op->path, O_WRONLY | O_CREAT | O_TRUNC, op->mode);
-  return fd < 0 ? fd : fill(op, fd, false);
+  struct stat stat;
+  int fd = neap__fs_open(op->path, O_WRONLY | O_CREAT | O_TRUNC, op->mode,
+                         &stat, &op->stop);
+  return fd < 0 ? fd : fill(op, fd, &stat, false);
 }
 
 /* Makes an empty file in the folder of the path, and its name in `name`. */
-static int open_beside(const char *path, char *name, size_t folder) {
+static int open_beside(neap__fsop *op, char *name, size_t folder,
+                       struct stat *stat) {
   for (int i = 0; i < TRIES; i++) {
     unsigned char random[8];
     int status = uv_random(NULL, NULL, random, sizeof random, 0, NULL);
     if (status < 0) return status;
-    memcpy(name, path, folder);
+    memcpy(name, op->path, folder);
     size_t n = folder + (size_t)sprintf(name + folder, ".neap-");
     for (size_t k = 0; k < sizeof random; k++)
       n += (size_t)sprintf(name + n, "%02x", random[k]);
-    int fd = open_file(name, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    int fd =
+        neap__fs_open(name, O_WRONLY | O_CREAT | O_EXCL, 0666, stat, &op->stop);
     if (fd != UV_EEXIST) return fd;
   }
   return UV_EEXIST;
@@ -117,7 +121,7 @@ static int open_beside(const char *path, char *name, size_t folder) {
 static void sync_folder(const char *path, char *name, size_t folder) {
   memcpy(name, path, folder);
   memcpy(name + folder, ".", 2);
-  int fd = open_file(name, O_RDONLY | O_DIRECTORY, 0);
+  int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
   fsync(fd);
   neap__fs_close(fd);
@@ -134,9 +138,9 @@ static int run_replace(neap__fsop *op) {
     op->flags[1] = true;
     op->mode = (int)(stat.st_mode & 07777);
   }
-  int status = open_beside(op->path, name, folder);
+  int status = open_beside(op, name, folder, &stat);
   if (status >= 0) {
-    status = fill(op, status, true);
+    status = fill(op, status, &stat, true);
     if (status == 0 && neap__fs_stopped(op)) status = UV_ECANCELED;
     if (status == 0 && rename(name, op->path) < 0) status = neap__fs_errno();
     if (status < 0)
@@ -171,35 +175,38 @@ static int copy_inside(neap__fsop *op, int from, int to) {
 }
 #endif
 
-static int copy_rest(neap__fsop *op, int from, int to) {
+static int copy_rest(neap__fsop *op, int from, const struct stat *stat, int to,
+                     const struct stat *there) {
   size_t cap = PIECE / 4;
   char *data = malloc(cap);
   int status = data == NULL ? UV_ENOMEM : 0;
   while (status == 0) {
-    ssize_t n = read(from, data, cap);
+    if (!S_ISREG(stat->st_mode) && !neap__fs_wait(from, POLLIN, &op->stop))
+      status = UV_ECANCELED;
+    ssize_t n = status < 0 ? 0 : read(from, data, cap);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) status = neap__fs_errno();
     if (n <= 0) break;
-    status = write_all(op, to, data, (size_t)n);
+    status = write_all(op, to, there, data, (size_t)n);
   }
   free(data);
   return status;
 }
 
 /* Opens what is copied to. flags[0]: it must not be there. */
-static int open_copy(neap__fsop *op, const struct stat *stat, bool *made) {
+static int open_copy(neap__fsop *op, const struct stat *stat,
+                     struct stat *there, bool *made) {
   int mode = (int)(stat->st_mode & 0777);
-  int fd = open_file(op->path2, O_WRONLY | O_CREAT | O_EXCL, mode);
+  int fd = neap__fs_open(op->path2, O_WRONLY | O_CREAT | O_EXCL, mode, there,
+                         &op->stop);
   *made = fd >= 0;
   if (fd != UV_EEXIST || op->flags[0]) return fd;
-  fd = open_file(op->path2, O_WRONLY | O_CREAT, mode);
+  fd = neap__fs_open(op->path2, O_WRONLY | O_CREAT, mode, there, &op->stop);
   if (fd < 0) return fd;
-  struct stat there;
   int status = 0;
-  bool failed = fstat(fd, &there) < 0;
-  if (!failed && there.st_dev == stat->st_dev && there.st_ino == stat->st_ino)
+  if (there->st_dev == stat->st_dev && there->st_ino == stat->st_ino)
     status = UV_EINVAL; /* onto itself */
-  else if (failed || (S_ISREG(there.st_mode) && ftruncate(fd, 0) < 0))
+  else if (S_ISREG(there->st_mode) && ftruncate(fd, 0) < 0)
     status = neap__fs_errno();
   if (status == 0) return fd;
   neap__fs_close(fd);
@@ -207,15 +214,16 @@ static int open_copy(neap__fsop *op, const struct stat *stat, bool *made) {
 }
 
 static int run_copy(neap__fsop *op) {
-  struct stat stat;
+  struct stat stat, there;
   bool made = false;
-  int from = open_file(op->path, O_RDONLY, 0);
+  int from = neap__fs_open(op->path, O_RDONLY, 0, &stat, &op->stop);
   if (from < 0) return from;
-  int to = fstat(from, &stat) < 0  ? neap__fs_errno()
-           : S_ISDIR(stat.st_mode) ? UV_EISDIR
-                                   : open_copy(op, &stat, &made);
-  int status = to < 0 ? to : copy_inside(op, from, to);
-  if (status == 0) status = copy_rest(op, from, to);
+  int to =
+      S_ISDIR(stat.st_mode) ? UV_EISDIR : open_copy(op, &stat, &there, &made);
+  int status = to < 0 ? to : 0;
+  if (status == 0 && S_ISREG(stat.st_mode) && S_ISREG(there.st_mode))
+    status = copy_inside(op, from, to);
+  if (status == 0) status = copy_rest(op, from, &stat, to, &there);
   if (status == 0 && S_ISREG(stat.st_mode) &&
       fchmod(to, stat.st_mode & 0777) < 0 && made)
     status = neap__fs_errno();
