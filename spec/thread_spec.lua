@@ -392,6 +392,28 @@ describe("a thread ends with the loop that started it", function()
   end)
 end)
 
+it("os.exit in a thread that is joined ends the program with its code #host", function()
+  local result = helper.run([[
+    local thread = require "neap.thread"
+    local function threads()
+      local pipe <close> = io.popen "ls /proc/$PPID/task | wc -l"
+      return pipe:read "n"
+    end
+    local loop <close> = thread.start_loop() -- the loop here, with all that it needs
+    local before = threads()
+    local t = thread.start(function() os.exit(7) end)
+    while threads() > before do end -- so that all of its mails are there
+    t:join()
+  ]])
+  assert.equal("", result.err)
+  assert.equal(7, result.code)
+end)
+
+it("thread.start tells of what cannot cross with its place, once", function()
+  local err = catch(function() thread.start(print, coroutine.create(print)) end)
+  assert.matches("^[^:]*thread_spec%.lua:%d+: argument 2: a coroutine", err)
+end)
+
 it("thread.start_loop checks its options", function()
   assert.matches("unknown option 'nam' to 'neap.thread.start_loop'",
     catch(thread.start_loop, { nam = "x" }))

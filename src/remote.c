@@ -125,7 +125,11 @@ static int l_join(lua_State *L) {
   neap__thread *t = neap__thread_of(rt, box);
   if (t != NULL) return neap__thread_join(L, rt, t, false);
   if (!neap__mailbox_is_closed(box)) return not_ours(L);
-  neap__check_again(rt, L, "join");
+  if (rt->current == &rt->root) { /* it may have ended the program, too */
+    neap__check_park_slow(rt, L, "join", false);
+  } else {
+    neap__check_again(rt, L, "join");
+  }
   return 0;
 }
 

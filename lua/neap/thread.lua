@@ -125,7 +125,7 @@ function M.start(fn, ...)
   local ok, future = pcall(core.run, loop, fn, ...)
   if not ok then
     loop:stop()
-    error(future, 2) -- a text gets the place of the caller
+    error(future, 0) -- a text has the place of the caller
   end
   return setmetatable({ name = name, loop = loop, _future = future }, Thread)
 end
