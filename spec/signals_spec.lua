@@ -95,6 +95,8 @@ describe("signal.wait", function()
       assert.matches("#1 .*name or number of a signal expected", catch(fn, {}))
       assert.matches("#1 .*name or number of a signal expected", catch(fn))
     end
+    assert.matches("^spec/signals_spec.lua:%d+: bad argument #1 to 'neap.signal.wait' ",
+      catch(function() local _ = signal.wait "SIGSTOP" end))
     local err
     neap.get_event_loop():call_soon(function() err = catch(signal.wait, "SIGUSR1") end)
     settle()

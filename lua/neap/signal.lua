@@ -35,7 +35,12 @@ core.wait_once = nil
 ---@param ... neap.Signal  at least one
 ---@return string|integer signal  the one that came
 function M.wait(...)
-  local listener <close> = M.listen(...)
+  local ok, listener = pcall(M.listen, ...)
+  if not ok then
+    if type(listener) ~= "string" then error(listener, 0) end
+    error(listener:gsub("'[^']*'", "'neap.signal.wait'", 1), 2)
+  end
+  local _listener <close> = listener
   return (wait_once(listener))
 end
 
