@@ -163,6 +163,16 @@ describe("the mode of a terminal #host", function()
     ["by os.exit in a task"] = { "neap.create_task(os.exit, 5) neap.sleep(1)", 5 },
     ["by a deadlock"] = { "neap.Event():wait()", 1 },
     ["by SIGTERM"] = { "io.popen 'kill -TERM $PPID' neap.sleep(5)", 143 },
+    ["by SIGHUP"] = { "io.popen 'kill -HUP $PPID' neap.sleep(5)", 129 },
+    ["by SIGQUIT"] = { "guard = tty.raw() io.popen 'kill -QUIT $PPID' neap.sleep(5)", 131 },
+    ["by a signal that was heard before"] = { [[
+      local signal = require "neap.signal"
+      local listener = signal.listen "SIGHUP"
+      signal.raise "SIGHUP"
+      assert(listener:wait() == "SIGHUP")
+      listener:close()
+      signal.raise "SIGHUP"
+    ]], 129 },
     ["by SIGINT"] = { "io.popen 'kill -INT $PPID' neap.sleep(5)", 130 },
     ["by cancellation"] = { [[
       guard:close()
@@ -191,7 +201,8 @@ describe("the mode of a terminal #host", function()
     local file = io.open((so:gsub("%?", "neap")), "rb")
     if not file then return end
     file:close()
-    for _, way in ipairs { "os.exit(3)", "os.exit(3, true)", "error 'x'" } do
+    for _, way in ipairs { "os.exit(3)", "os.exit(3, true)", "error 'x'",
+      "require('neap.signal').raise 'SIGTERM'" } do
       local out, _, mode = terminal("guard = assert(tty.raw())\n" .. way, nil,
         { run = ("LUA_CPATH='%s' lua5.4 main.lua"):format(so) })
       assert.equal("restored", mode, out)

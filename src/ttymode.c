@@ -6,13 +6,14 @@
  * we go. Each terminal that was changed has a record here, with how it was before the
  * first change and the changes that are in force; the latest one counts. Guards are
  * changes that Lua objects own: the end of the Lua state takes them back. For a process
- * that ends without that there is atexit(), which is given no argument: hence the one
- * list for all runtimes, under a mutex.
+ * that ends without that there are atexit() and signals, which are given no argument: hence
+ * the one list for all runtimes, under a mutex.
  */
 #include "tty.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -83,6 +84,28 @@ static void on_exit_restore(void) {
   pthread_mutex_unlock(&mutex);
 }
 
+/* Signals that end a process of which nobody heard them: the terminals first. All that
+ * this calls may be called inside of a signal, or is a lock that is only tried. */
+static const int deaths[] = {SIGHUP,  SIGQUIT, SIGTERM, SIGABRT,
+                             SIGSEGV, SIGBUS,  SIGFPE,  SIGILL};
+
+static void on_death(int number) {
+  on_exit_restore();
+  raise(number); /* when this is over, as if nobody had caught it */
+}
+
+/* While a terminal is changed; what others do about a signal is left to them. */
+static void watch_deaths(bool watch) {
+  struct sigaction action = {.sa_handler = watch ? on_death : SIG_DFL}, now;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = watch ? (int)SA_RESETHAND : 0;
+  for (size_t i = 0; i < sizeof deaths / sizeof *deaths; i++) {
+    if (sigaction(deaths[i], NULL, &now) == 0 &&
+        now.sa_handler == (watch ? SIG_DFL : on_death))
+      sigaction(deaths[i], &action, NULL);
+  }
+}
+
 /* The record of a terminal, made if needed; NULL and a UV_E* code. */
 static terminal *get(int fd, int *status) {
   struct stat st;
@@ -107,6 +130,7 @@ static terminal *get(int fd, int *status) {
     return NULL;
   }
   if (!registered) registered = atexit(on_exit_restore) == 0;
+  if (terminals == NULL) watch_deaths(true);
   t->next = terminals;
   terminals = t;
   return t;
@@ -121,6 +145,7 @@ static void put(terminal *t) {
   *at = t->next;
   close(t->fd);
   free(t);
+  if (terminals == NULL) watch_deaths(false);
 }
 
 /* Makes the mode the latest change. */
