@@ -3,6 +3,7 @@
 local neap = require "neap"
 local core = require "neap.core.test"
 local helper = require "spec.helper"
+local net = require "neap.net"
 local test = require "neap.test"
 
 local loop, open
@@ -112,6 +113,33 @@ describe("neap.wait_readable", function()
     assert.is_nil(ok)
     assert.equal("EBADF", err.code)
     assert.equal("wait_writable", err.op)
+  end)
+
+  it("refuses what is neap's own, which in turn refuses to read what is watched", function()
+    local a, b = net.pair()
+    local listener <close> = assert(net.listen())
+    for _, own in ipairs { a, listener } do
+      local ok, err = neap.wait_readable(own)
+      assert.is_nil(ok)
+      assert.equal("EEXIST", err.code)
+      assert.equal("wait_readable", err.op)
+      err = helper.catch(neap.get_event_loop().add_writer, neap.get_event_loop(), own, print)
+      assert.equal("EEXIST", err.code)
+    end
+    -- By its number nobody knows whose it is.
+    local c, d = net.pair()
+    local watcher = neap.create_task(neap.wait_readable, c:fileno())
+    neap.sleep(0)
+    local reader = neap.create_task(c.read, c) -- whose first wait that is
+    local line, err = reader:await()
+    assert.is_nil(line)
+    assert.equal("EEXIST", err.code)
+    assert.equal("EEXIST", select(2, c:read_some()).code)
+    assert.matches("EEXIST", tostring(helper.catch(c:lines())))
+    assert.is_false(watcher:done())
+    watcher:cancel()
+    for _, stream in ipairs { a, b, c, d } do stream:close() end
+    neap.sleep(0)
   end)
 
   it("says which argument is wrong", function()

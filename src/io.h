@@ -55,6 +55,10 @@ static inline void neap__io_release(neap__io *io) {
   if (--io->holds == 0 && io->libuv) uv_unref(io->uv);
 }
 
+/* Whether somebody watches the descriptor of this handle (poll.c): libuv could not serve
+ * both. */
+bool neap__is_watched(const neap__loop *loop, const uv_handle_t *uv);
+
 /* The Lua object of a kind of io: a userdata whose only content is the pointer. Pushes
  * an empty one, so that what comes after cannot fail. [-0, +1, m] */
 neap__io **neap__io_box(lua_State *L, neap_runtime *rt, enum neap__kind kind);

@@ -37,6 +37,12 @@ static neap__poll *find(const neap__loop *loop, int fd) {
   return (size_t)fd < loop->npolls ? loop->polls[fd] : NULL;
 }
 
+bool neap__is_watched(const neap__loop *loop, const uv_handle_t *uv) {
+  uv_os_fd_t fd;
+  if (NEAP__LIKELY(loop->npolls == 0)) return false;
+  return uv_fileno(uv, &fd) == 0 && find(loop, fd) != NULL;
+}
+
 static bool reserve(neap__loop *loop, int fd) {
   size_t n = loop->npolls > 0 ? loop->npolls : 16;
   if ((size_t)fd < loop->npolls) return true;
@@ -235,6 +241,12 @@ static int check_fd(lua_State *L, int arg) {
   return take_number(L, arg);
 }
 
+/* Whether the value is of ours: its descriptor has a handle of libuv's already. */
+static bool is_own(lua_State *L, neap_runtime *rt, int arg) {
+  return neap__test(L, rt, arg, NEAP__K_STREAM) != NULL ||
+         neap__test(L, rt, arg, NEAP__K_LISTENER) != NULL;
+}
+
 /* ---- callbacks ----------------------------------------------------------------------- */
 
 /* The callback is not to run any more, also where it is queued. */
@@ -268,6 +280,7 @@ static int add(lua_State *L, int which, const char *op) {
   luaL_checkany(L, 2);
   int fd = check_fd(L, 2);
   neap__check_callback(L, 3);
+  if (is_own(L, rt, 2)) return neap_fail(L, UV_EEXIST, op);
   neap__handle *handle = neap__handle_new(L, rt, loop, lua_gettop(L) - 3);
   handle->keeps = 1;
   handle->slot = neap__anchor(L, rt);
@@ -357,8 +370,9 @@ static int wait_until(lua_State *L, int which, const char *name) {
   luaL_checkany(L, 1);
   int fd = check_fd(L, 1);
   neap__check_park(rt, L, name);
-  int status;
-  neap__poll *p = obtain(neap__the_loop(L, rt), fd, &status);
+  int status = UV_EEXIST;
+  neap__poll *p = NULL;
+  if (!is_own(L, rt, 1)) p = obtain(neap__the_loop(L, rt), fd, &status);
   if (p != NULL) {
     neap_wait *wait = neap__io_wait(rt, aborts[which], poll_finish, name, p);
     neap__waitq_push(&p->waits[which], wait);

@@ -217,7 +217,9 @@ void neap__stream_pull(neap__stream *s) {
       stop_reading(s);
   } else if (is_hungry(s) ||
              (s->in.len < AHEAD / 2 && s->piped == NULL && !s->standard)) {
-    int status = uv_read_start(&s->uv.stream, on_alloc, on_read);
+    int status = UV_EEXIST;
+    if (!neap__is_watched(s->io.loop, &s->uv.handle))
+      status = uv_read_start(&s->uv.stream, on_alloc, on_read);
     if (status < 0) {
       s->in.error = status;
       neap__stream_arrived(s);
@@ -303,13 +305,17 @@ static neap__stream *check_reader(lua_State *L, neap_runtime *rt, int index,
   return s;
 }
 
+static int give_at_once(lua_State *L, neap__stream *s, neap_finish finish) {
+  int n = give(L, s, "read");
+  return finish == lines_finish ? raise_error(L, n) : n;
+}
+
 /* What is wanted has been said: gives it, or waits. */
 static int wait_for_it(lua_State *L, neap_runtime *rt, neap__stream *s,
                        const char *name, neap_finish finish) {
   if (neap__reader_ready(&s->in)) {
     neap__check_again(rt, L, name);
-    int n = give(L, s, "read");
-    return finish == lines_finish ? raise_error(L, n) : n;
+    return give_at_once(L, s, finish);
   }
   neap__check_park(rt, L, name);
   neap__io_check_here(L, rt, &s->io);
@@ -318,6 +324,11 @@ static int wait_for_it(lua_State *L, neap_runtime *rt, neap__stream *s,
   s->reader = wait;
   neap__io_hold(&s->io);
   if (!s->reading) neap__stream_pull(s);
+  if (NEAP__UNLIKELY(s->in.error != 0)) { /* it could not begin to read */
+    s->reader = NULL;
+    neap__io_release(&s->io);
+    return give_at_once(L, s, finish);
+  }
   s->burst = 0;
   return neap__park(rt, L, wait);
 }

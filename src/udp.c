@@ -265,22 +265,26 @@ static int next_finish(lua_State *L, neap_wait *wait) {
   return lua_error(L);
 }
 
+static int take_now(lua_State *L, neap__udp *u, neap_finish finish) {
+  int n = take_first(L, u);
+  return n == 2 && finish == next_finish ? lua_error(L) : n;
+}
+
 static int receive(lua_State *L, const char *name, neap_finish finish) {
   neap_runtime *rt = neap__rt(L);
   neap__udp *u = neap__udp_check(L, name);
   neap__io_check_here(L, rt, &u->io);
   if (u->first != NULL) {
     neap__check_again(rt, L, name);
-    int n = take_first(L, u);
-    return n == 2 && finish == next_finish ? lua_error(L) : n;
+    return take_now(L, u, finish);
   }
   neap__check_park(rt, L, name);
   u->asked = true;
   pull(u);
+  if (u->first != NULL) return take_now(L, u, finish); /* it could not begin */
   neap_wait *wait = neap__io_wait(rt, receive_abort, finish, name, u);
   neap__waitq_push(&u->receivers, wait);
   neap__io_hold(&u->io);
-  grant(u); /* what pull could not start is told as an error */
   return neap__park(rt, L, wait);
 }
 
