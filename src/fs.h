@@ -79,9 +79,9 @@ void neap__fs_push_stat(lua_State *L, const uv_stat_t *stat);
 /* Closes it without a trace. */
 void neap__fs_close(int fd);
 
-/* In a thread, where others may keep it waiting: until `stop` is set. */
+/* For threads, which others may keep waiting: until `stop` is set. */
 /* Opens it and looks at it. The descriptor, or a UV_E* code. */
-int neap__fs_open(const char *path, int flags, int mode, struct stat *stat,
+int neap__fs_open(const char *path, int flags, int mode, struct stat *info,
                   atomic_bool *stop);
 /* Until something can be read (POLLIN) or written (POLLOUT). False: it cannot, and `stop`
  * is set. */
