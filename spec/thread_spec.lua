@@ -296,6 +296,20 @@ describe("Thread:stop", function()
     assert.is_true(loop:is_closed())
   end)
 
+  it("ends the thread also where the task has swallowed its cancellation", function()
+    local t = thread.start(function() neap.Future():await() end)
+    local err
+    local task = neap.create_task(function()
+      pcall(neap.sleep, 100)
+      err = catch(t.stop, t)
+    end)
+    neap.sleep(0)
+    task:cancel()
+    neap.wait { task }
+    assert.is_true(neap.CancelledError:is(err))
+    while t:is_alive() do neap.sleep(0.001) end
+  end)
+
   it("is refused in a loop callback, and changes nothing", function()
     local t <close> = thread.start(function() neap.Future():await() end)
     local loop <close> = assert(thread.start_loop())

@@ -171,7 +171,9 @@ function Thread:stop(grace)
     error("bad argument #1 to 'stop' (seconds expected)", 2)
   end
   if not core.is_alive(self.loop) then return true end
-  check_wait "Thread:stop"
+  local ok, err = pcall(check_wait, "Thread:stop")
+  -- A cancellation is raised further down: the thread is to end all the same.
+  if not ok and type(err) == "string" then error(err, 2) end
   self._future:cancel()
   self.loop:stop()
   return require "neap.thread.ending"({ self.loop }, grace or 1)
