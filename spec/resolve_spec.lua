@@ -259,7 +259,8 @@ describe("without descriptors left", function()
       until not r
       taken[#taken + 1] = core.fd_dup(0)
       local list, err = net.resolve("x.test", opts)
-      print(list, err.code:match "^E" ~= nil)
+      print(list, err.code)
+      print(select(2, net.resolve "x.test").code)
       print(select(2, net.udp()).code)
       for _, fd in ipairs(taken) do core.fd_close(fd) end
       neap.create_task(function()
@@ -270,7 +271,7 @@ describe("without descriptors left", function()
       print(select(2, net.resolve("x.test", opts)).code)
     ]], { env = "ulimit -n 24;" })
     if not has_cares then pending "needs c-ares" end
-    assert.same({ out = "nil\ttrue\nEMFILE\nEAI_NONAME\n", err = "", code = 0 }, result)
+    assert.same({ out = "nil\tEMFILE\nEMFILE\nEMFILE\nEAI_NONAME\n", err = "", code = 0 }, result)
   end)
 end)
 

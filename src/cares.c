@@ -22,8 +22,6 @@
 
 #include <ares.h>
 #include <dlfcn.h>
-#include <fcntl.h>
-#include <unistd.h>
 
 #define FUNCTIONS(X)                                                           \
   X(ares_library_init)                                                         \
@@ -70,17 +68,10 @@ typedef struct watch {
 #define LIBRARY "libcares.so.2"
 #endif
 
-/* Whether the process has all descriptors that it may have. */
-static bool out_of_descriptors(void) {
-  int fd = open("/", O_RDONLY | O_CLOEXEC);
-  if (fd >= 0) close(fd);
-  return fd < 0;
-}
-
 /* False, and *again where it may be there another time. */
 static bool load(struct neap__cares *api, bool *again) {
   void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-  *again = library == NULL && out_of_descriptors();
+  *again = library == NULL && neap__out_of_descriptors();
   if (library == NULL) return false;
   void *symbol;
 #define X(name)                                                                \

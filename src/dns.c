@@ -9,9 +9,11 @@
  */
 #include "dns.h"
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define THREADS 2
 
@@ -45,6 +47,13 @@ void neap__query_done(neap__query *q, int status) {
   } else if (q->wait != NULL) {
     neap_wake(q->wait, 0);
   }
+}
+
+bool neap__out_of_descriptors(void) {
+  int fd = open("/", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno == EMFILE || errno == ENFILE;
+  close(fd);
+  return false;
 }
 
 /* ---- by libuv's pool --------------------------------------------------------------------- */
@@ -157,7 +166,9 @@ static void set_port(struct sockaddr_storage *address, int port) {
 static int give(lua_State *L, neap__query *q) {
   int n = 1;
   if (q->status < 0) {
-    n = refuse(L, q->name, q->status, q->text);
+    bool known = !neap__out_of_descriptors(); /* nobody could be asked */
+    n = refuse(L, q->name, known ? q->status : UV_EMFILE,
+               known ? q->text : NULL);
   } else {
     lua_createtable(L, (int)q->nfound, 0);
     for (size_t i = 0; i < q->nfound; i++) {
@@ -240,6 +251,8 @@ static int l_resolve(lua_State *L) {
   if (len == 0 || strlen(host) != len)
     return refuse(L, host, UV_EAI_NONAME, NULL);
   bool cares = by_cares(rt);
+  if (servers != NULL && !cares && neap__out_of_descriptors())
+    return refuse(L, host, UV_EMFILE, NULL); /* it could not be opened */
   if (servers != NULL && !cares)
     return refuse(L, host, UV_ENOTSUP, "servers can be asked by c-ares only");
   neap__query *q = neap__block_try(rt, sizeof *q + len + 1 + service_len + 1);

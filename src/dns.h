@@ -30,6 +30,8 @@ typedef struct neap__query {
   char name[];
 } neap__query;
 
+/* Whether the process, or the system, has all descriptors that it may have. */
+bool neap__out_of_descriptors(void);
 /* Room for n addresses. False: no memory. */
 bool neap__query_reserve(neap__query *q, size_t n);
 /* Adds one; others than those of the internet are left out. */
