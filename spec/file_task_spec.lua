@@ -302,6 +302,28 @@ describe("a file and its tasks", function()
     assert.equal(0, result.code, result.err)
   end)
 
+  it("keeps what was written, also where os.exit ends the program #host", function()
+    local result = helper.run [[
+      local fs, neap = require "neap.fs", require "neap"
+      local name = assert(fs.mkdtemp()) .. "/file"
+      print(name)
+      local file = fs.open(name, "w")
+      file:write "one "
+      neap.create_task(function()
+        local other = fs.open(name, "a")
+        other:write "two"
+        os.exit(3)
+      end)
+      neap.sleep(10)
+    ]]
+    assert.equal(3, result.code, result.err)
+    local name = result.out:match "[^\n]+"
+    local _remove <close> = helper.closing(function()
+      fs.remove(name:match "(.*)/", { recursive = true })
+    end)
+    assert.matches("^one ", fs.read_file(name))
+  end)
+
   it("is named where a deadlock or a dump is told", function()
     local file, feed = slow()
     local reader = start(file.read, file)

@@ -150,6 +150,8 @@ static int close_now(neap__file *f) {
 
 static void dispose(neap__file *f) {
   close_now(f);
+  *f->link = f->next;
+  if (f->next != NULL) f->next->link = f->link;
   neap__reader_free(&f->in);
   free_out(f);
   neap__block_free(f->rt, f);
@@ -320,6 +322,19 @@ int neap__file_close(lua_State *L) {
   return 1;
 }
 
+/* Without waiting. */
+static void write_now(neap__file *f) {
+  atomic_store(&f->stop, true);
+  f->job = NEAP__J_WRITE;
+  run_job(f);
+  apply(f);
+}
+
+void neap__files_flush(neap_runtime *rt) {
+  for (neap__file *f = rt->files; f != NULL; f = f->next)
+    if (f->fd >= 0 && f->out_len > 0 && !f->flying) write_now(f);
+}
+
 int neap__file_lend(neap__file *f, const char **why) {
   *why = f->fd < 0 || f->doomed         ? "the file is closed"
          : !is_free(f)                  ? "the file is in use"
@@ -327,10 +342,7 @@ int neap__file_lend(neap__file *f, const char **why) {
                                         : NULL;
   if (*why != NULL) return -1;
   if (f->out_len > 0) {
-    atomic_store(&f->stop, true);
-    f->job = NEAP__J_WRITE;
-    run_job(f);
-    apply(f);
+    write_now(f);
     if (f->status < 0 || f->out_len > 0) *why = "the file cannot be written";
   }
   if (f->regular) lseek(f->fd, f->at - (int64_t)f->in.len, SEEK_SET);
@@ -408,6 +420,10 @@ neap__file *neap__file_new(lua_State *L, neap_runtime *rt, const char *path) {
   f->lock.tag = b->tag;
   f->rt = rt;
   f->fd = -1;
+  f->next = rt->files;
+  f->link = &rt->files;
+  if (f->next != NULL) f->next->link = &f->next;
+  rt->files = f;
   neap__reader_init(&f->in, rt);
   f->in.limit = SIZE_MAX;
   memcpy(f->path, path, len + 1);

@@ -25,7 +25,8 @@ enum neap__filejob {
 struct neap__file {
   neap__lock lock; /* first: it has the tag */
   neap_runtime *rt;
-  int fd; /* -1: closed */
+  neap__file *next, **link; /* of all files of the runtime */
+  int fd;                   /* -1: closed */
   bool readable, writable, append;
   bool regular; /* it has positions */
   bool fifo;

@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 
 typedef struct neap__fsop neap__fsop;
-typedef struct neap__file neap__file;
 
 /* What a function of the module does. */
 typedef struct neap__fscall {

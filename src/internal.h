@@ -47,6 +47,7 @@ typedef struct neap__disposition neap__disposition;
 typedef struct neap__deadline neap__deadline; /* timeout.c */
 typedef struct neap__teller neap__teller;
 typedef struct neap__stray neap__stray; /* process.c */
+typedef struct neap__file neap__file;   /* file.c */
 
 /* ---- structs ------------------------------------------------------------- */
 
@@ -424,6 +425,7 @@ struct neap_runtime {
   neap__deadline *free_deadlines;
   neap__block *blocks;
   neap__stray *strays; /* children that outlived their loop */
+  neap__file *files;
   uint64_t last_deadline;
   uint32_t last_loop;
   uint32_t callback;      /* slot of the Handle that runs, or 0 */
@@ -1036,6 +1038,11 @@ int neap__l_drop_poll(lua_State *L);
 void neap__processes_end(neap__loop *loop);
 /* Forgets those that outlived their loops. */
 void neap__strays_free(neap_runtime *rt);
+
+/* ---- file.c: open files ------------------------------------------------------------ */
+
+/* What was written to them reaches the system. */
+void neap__files_flush(neap_runtime *rt);
 
 /* ---- ttymode.c: modes of terminals ----------------------------------------------- */
 

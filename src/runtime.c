@@ -406,6 +406,7 @@ int neap_shutdown(neap_runtime *rt) {
   int forced = end_loops(rt);
   neap__posts_flush(rt, true); /* of those, some may have made tasks */
   forced += end_loops(rt);
+  neap__files_flush(rt);
   neap__tty_restore(rt);
   rt->shut = true;
   atomic_store(&rt->interrupt, 0);
