@@ -423,6 +423,17 @@ it("os.exit in a thread that is joined ends the program with its code #host", fu
   assert.equal(7, result.code)
 end)
 
+it("os.exit in a thread whose end is seen first ends the program with its code #host", function()
+  local result = helper.run([[
+    local neap = require "neap"
+    local t = require "neap.thread".start(function() os.exit(7) end)
+    while t:is_alive() do neap.sleep(0) end
+    t:join()
+  ]])
+  assert.equal("", result.err)
+  assert.equal(7, result.code)
+end)
+
 it("thread.start tells of what cannot cross with its place, once", function()
   local err = catch(function() thread.start(print, coroutine.create(print)) end)
   assert.matches("^[^:]*thread_spec%.lua:%d+: argument 2: a coroutine", err)

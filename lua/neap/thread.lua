@@ -138,7 +138,13 @@ function Thread:join()
   check_wait "Thread:join"
   neap.wait { self._future }
   self.loop:join()
-  return self._future:result()
+  local future = self._future
+  -- Where it has called os.exit, the main chunk's loop is about to end the program.
+  if not neap.current_task() and (future:cancelled() or future:exception() ~= nil) then
+    neap.sleep(0)
+    check_wait "Thread:join"
+  end
+  return future:result()
 end
 
 --- So a thread may stand where a function does that waits: neap.gather(t, u) joins both.
