@@ -2,15 +2,16 @@
 
 local neap = require "neap"
 local core = require "neap.core.test"
+local signal = require "neap.signal"
 local helper = require "spec.helper"
 
 -- In the host the second Ctrl-C ends the process: see the cases at the end.
 local stock = arg[-1]:match("[^/]*$"):find "^lua" ~= nil
 
---- Sends a signal to this process. (os.execute would make it deaf to SIGINT meanwhile.)
+--- Sends a signal to this thread: it has come when this is over. (One that another process
+--- sends while this one starts that may be taken by another thread, at any time later.)
 local function send(name, times)
-  local pipe = assert(io.popen(("kill -%s $PPID; "):rep(times or 1):format(name, name, name)))
-  assert(pipe:close())
+  for _ = 1, times or 1 do signal.raise("SIG" .. name) end
 end
 
 --- Has it sent once the loop runs, and what called this waits. The pipe is to be closed.
@@ -307,7 +308,7 @@ describe("A handler in the host", function()
   local send_usr1 = [[
     local neap = require "neap"
     local loop = neap.get_event_loop()
-    local function send(name) io.popen("kill -" .. name .. " $PPID"):close() end
+    local function send(name) require "neap.signal".raise("SIG" .. name) end
     local function send_later(name) -- when the loop runs
       local pipe = io.popen("read _; kill -" .. name .. " $PPID", "w")
       pipe:setvbuf "no"
