@@ -310,6 +310,26 @@ describe("neap.net.serve", function()
     assert.equal("x", client:read())
   end)
 
+  it("does not take for a handler's error what ends the program #host", function()
+    for name, expected in pairs { SIGTERM = { 143, "" }, SIGINT = { 130, "KeyboardInterrupt" } } do
+      local result = helper.run(([[
+        local neap = require "neap"
+        local net = require "neap.net"
+        local server = net.serve(function(stream)
+          stream:read()
+          require "neap.signal".raise "%s"
+          while true do end
+        end)
+        local client = assert(net.connect(server:address()))
+        client:write "x\n"
+        neap.sleep(3600)
+      ]]):format(name))
+      assert.equal(expected[1], result.code)
+      assert.matches(expected[2], result.err)
+      assert.not_matches("Unhandled error", result.err)
+    end
+  end)
+
   it("refuses wrong arguments by name, and says why it cannot listen", function()
     local function fails(...) return catch(net.serve, ...) end
     assert.matches("#1 to 'neap.net.serve' %(function expected, got nil%)", fails())

@@ -37,6 +37,11 @@ local function is_peers(err)
   return neap.OSError:is(err) and GONE[err.code] or false
 end
 
+--- What ends the program, and met a handler: the main chunk raises it as well.
+local function is_interrupt(err)
+  return neap.KeyboardInterrupt:is(err) or neap.Error:is(err) and err.name == "SystemExit"
+end
+
 --- Lets go of a connection whose task has ended.
 local function ended(server, task)
   local stream = server._connections[task]
@@ -48,7 +53,7 @@ local function ended(server, task)
   stream:close() -- it is open when the task was cancelled before it began
   if not task:cancelled() then
     local err, loop = task:exception(), neap.get_running_loop()
-    if err ~= nil and (not is_peers(err) or loop:get_debug()) then
+    if err ~= nil and not is_interrupt(err) and (not is_peers(err) or loop:get_debug()) then
       report(loop, "Unhandled error in a connection handler of neap.net.serve", err, task)
     end
   end
